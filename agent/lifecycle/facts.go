@@ -1,0 +1,101 @@
+package lifecycle
+
+import (
+	"net/netip"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+)
+
+// Facts is what is recorded of a pod beside its spec: everything that Decide
+// and Status need and that cannot be seen any more after a restart. It is
+// stored as JSON in the pod's directory and is part of the versioned format:
+// fields are added, never renamed, and an absent field means its zero value.
+type Facts struct {
+	Format     string                    `json:"format"` // runtime.FormatVersion at acceptance
+	BootID     string                    `json:"bootID"` // of the boot in which Containers' current attempts ran
+	Accepted   time.Time                 `json:"accepted"`
+	PodIPs     []netip.Addr              `json:"podIPs,omitempty"` // primary first; empty with hostNetwork
+	HostIPs    []netip.Addr              `json:"hostIPs,omitempty"`
+	Sandbox    SandboxFacts              `json:"sandbox"`
+	Containers map[string]ContainerFacts `json:"containers,omitempty"` // by name, init containers too
+	Deletion   *Deletion                 `json:"deletion,omitempty"`
+	// Ended is set once, when the pod is Succeeded or Failed for good; from
+	// then on nothing of it is started again.
+	Ended      *Ended            `json:"ended,omitempty"`
+	Conditions []v1.PodCondition `json:"conditions,omitempty"` // as last reported: holds transition times
+}
+
+// SandboxFacts is what is known of the pod's sandbox (runtime.Sandboxes) and
+// everything else that OpSetup makes.
+type SandboxFacts struct {
+	ReadyAt time.Time `json:"readyAt,omitzero"` // zero: not set up, or taken down
+	// Generation counts setups that came after a loss (reboot, lost namespace);
+	// containers of an older generation do not count as started in this one.
+	Generation uint32   `json:"generation,omitempty"`
+	Failure    *Failure `json:"failure,omitempty"` // of the last OpSetup
+}
+
+// ContainerFacts is what is known of one container of the spec.
+type ContainerFacts struct {
+	RestartCount int32    `json:"restartCount,omitempty"`
+	Current      *Attempt `json:"current,omitempty"` // the newest
+	Last         *Attempt `json:"last,omitempty"`    // the one before, ended; kubelet's lastState
+	BackOff      BackOff  `json:"backOff,omitzero"`
+	Failure      *Failure `json:"failure,omitempty"` // of the last OpCreate, until one succeeds
+}
+
+// BackOff is the state of crash-loop back-off, or of a failing create.
+type BackOff struct {
+	Delay time.Duration `json:"delay,omitempty"` // of the current wait; doubles
+	Until time.Time     `json:"until,omitzero"`  // not to be tried before
+}
+
+// Attempt is one attempt to run a container.
+type Attempt struct {
+	Number     uint32    `json:"number"`
+	ID         string    `json:"id"`
+	Generation uint32    `json:"generation,omitempty"` // of the sandbox it ran in
+	Image      string    `json:"image,omitempty"`
+	ImageID    string    `json:"imageID,omitempty"`
+	CreatedAt  time.Time `json:"createdAt,omitzero"`
+	// Starting is set before the process may exist, and durable before OpStart.
+	Starting  time.Time `json:"starting,omitzero"`
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	Exit      *Exit     `json:"exit,omitempty"`
+	Removed   bool      `json:"removed,omitempty"` // OpRemove done
+	// TermAt and KillAt tell when the stop signal and SIGKILL were sent.
+	TermAt time.Time `json:"termAt,omitzero"`
+	KillAt time.Time `json:"killAt,omitzero"`
+}
+
+// Exit is how an attempt ended, as it is reported.
+type Exit struct {
+	Code    int32     `json:"code"`
+	At      time.Time `json:"at"`
+	Reason  string    `json:"reason"` // Completed, Error, OOMKilled, StartError, ContainerStatusUnknown
+	Message string    `json:"message,omitempty"`
+}
+
+// Failure is an error of a step, as it is reported.
+type Failure struct {
+	Reason  string    `json:"reason"`
+	Message string    `json:"message"`
+	At      time.Time `json:"at"`
+	Count   int32     `json:"count"` // in a row
+}
+
+// Deletion is a pod's death: data, never a cancelled context.
+type Deletion struct {
+	At     time.Time     `json:"at"`    // when it was asked for
+	Grace  time.Duration `json:"grace"` // from At to SIGKILL
+	Reason string        `json:"reason"`
+}
+
+// Ended is a terminal phase.
+type Ended struct {
+	Phase   v1.PodPhase `json:"phase"` // Succeeded or Failed
+	Reason  string      `json:"reason,omitempty"`
+	Message string      `json:"message,omitempty"`
+	At      time.Time   `json:"at"`
+}
