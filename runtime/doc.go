@@ -41,8 +41,8 @@
 //   - A cancelled context ends the call, never a container.
 //   - Nothing is removed that was not named: List shows what is there, and the
 //     caller decides what is an orphan.
-//   - While the daemon is away (ErrUnavailable from everything else) List still
-//     answers for the containers that this process has seen or was told of by
+//   - While the daemon is away (ErrUnavailable from everything) List still
+//     answers, beside that error, for the containers that this process has seen or was told of by
 //     Adopt, by asking their shims; exits are seen and Events fires.
 //   - An Exit is never guessed. If a task vanished and nobody saw its end, List
 //     reports StateUnknown.

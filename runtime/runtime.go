@@ -37,7 +37,9 @@ type Runtime interface {
 	Delete(ctx context.Context, id string) error
 
 	// List returns the containers of one pod, or of all pods for uid "",
-	// ordered by CreatedAt, then ID.
+	// ordered by CreatedAt, then ID. While the daemon is away it returns what
+	// is known without it together with an error that wraps ErrUnavailable:
+	// then what is in the result is true, and what is not may still exist.
 	List(ctx context.Context, uid string) ([]Container, error)
 
 	// Exec runs a further process in a running container, with the
