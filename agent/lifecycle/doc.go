@@ -1,22 +1,25 @@
 // Package lifecycle decides. It holds the Kubernetes semantics of a pod's life
 // on its node as functions from values to values:
 //
-//	Observe(facts, seen, now) Facts      fold what is seen into what is known
-//	Decide(Input) Plan                   what to do next
-//	Apply(facts, step, result, now) Facts  fold what a step did into what is known
-//	Status(Input) v1.PodStatus           what to report
+//	Accept(pod, boot, now) Facts           what is known of a new pod
+//	Observe(pod, facts, seen, now) Facts   fold what is seen into what is known
+//	Decide(Input) Plan                     what to do next
+//	Apply(pod, facts, step, result, now) Facts  fold in what a step did
+//	RequestDeletion(facts, grace, reason, now) Facts
+//	Status(Input) v1.PodStatus             what to report
+//	Explain(Input) []string                the same for people
 //
-// There is no context, no clock and no IO here; the worker in agent/pods turns
-// the crank:
+// There is no context, no clock and no IO here, and no argument is changed; the
+// worker in agent/pods turns the crank:
 //
-//	facts = Observe(facts, seen, now); persist if changed
+//	facts = Observe(pod, facts, seen, now); persist if changed
 //	plan  = Decide({pod, facts, seen, now})
 //	for step in plan.Steps:
 //	        result = execute(step)
-//	        facts  = Apply(facts, step, result, now); persist
+//	        facts  = Apply(pod, facts, step, result, now); persist
 //	        stop at the first result that is an error
-//	report Status({pod, facts, seen, now})
-//	sleep until a wake or plan.Again
+//	status = Status({pod, facts, seen, now}); facts.Conditions = status.Conditions
+//	sleep until a wake or plan.Again; after an error, only a moment
 //
 // The pod may be cut at any point of this and is taken up from Facts and Seen.
 // A container attempt passes through
@@ -26,4 +29,40 @@
 //
 // where what stands in brackets is on disk before the arrow after it is taken:
 // the worker makes Facts durable before it executes OpStart and OpRemove.
+//
+// # Decisions
+//
+//   - Facts say what happened, never what is meant to happen: init order, "the
+//     pod is over", back-off of failures, deadlines are computed from them each
+//     time. Only Ended is stored, as phases are sticky.
+//   - A plan goes as far as can be told beforehand: Decide applies each step it
+//     plans to its own copy of the facts. So a new pod is one plan (setup,
+//     create, start, create, start ...), not five turns. Steps that unblock
+//     others come before removals, so what cannot be removed holds up little.
+//   - A container is judged by its recorded attempt; Seen is needed in Decide
+//     only for strays and for RuntimeDown (then the plan is empty).
+//   - A lost sandbox (reboot, lost namespace) starts a new Generation. What
+//     still runs in the old one is stopped as in a deletion, with the pod's own
+//     grace; nothing starts before it is gone. OpTeardown is not part of this:
+//     volumes outlive a sandbox. A loss is believed only while the runtime
+//     answers.
+//   - restartCount is counted when the next attempt's container exists. The
+//     first restart is immediate, then 10 s, 20 s ... 5 min from the exit; more
+//     than 10 min of running start the row anew.
+//   - All within one grace: main and init containers get the stop signal at
+//     once, sidecars one by one in reverse order when no main container runs,
+//     or at the deadline. From the stop signal to SIGKILL there are at least
+//     2 s, kubelet's minimum. Grace 0 means SIGKILL at once.
+//
+// # Where Status knows better, or less, than kubelet
+//
+// CrashLoopBackOff shows from the exit on (kubelet: from its next sync, up to
+// 10 s later); ErrImagePull gives way to ImagePullBackOff after 5 s. A phase is
+// terminal when the last container is gone, which is what the API shows of
+// kubelet, too. What kubelet learns from the CRI only (status.user) is absent.
+//
+// # Out of scope
+//
+// Probes, hooks, ephemeral containers, in-place resize, restart rules by exit
+// code: podspec refuses what is not built yet.
 package lifecycle

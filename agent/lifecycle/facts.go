@@ -34,6 +34,9 @@ type SandboxFacts struct {
 	// containers of an older generation do not count as started in this one.
 	Generation uint32   `json:"generation,omitempty"`
 	Failure    *Failure `json:"failure,omitempty"` // of the last OpSetup
+	// TornDown: OpTeardown is done and no OpSetup was tried since, so nothing of
+	// the sandbox is left. (ReadyAt cannot tell: it is zero after a loss, too.)
+	TornDown bool `json:"tornDown,omitempty"`
 }
 
 // ContainerFacts is what is known of one container of the spec.
@@ -41,11 +44,14 @@ type ContainerFacts struct {
 	RestartCount int32    `json:"restartCount,omitempty"`
 	Current      *Attempt `json:"current,omitempty"` // the newest
 	Last         *Attempt `json:"last,omitempty"`    // the one before, ended; kubelet's lastState
-	BackOff      BackOff  `json:"backOff,omitzero"`
-	Failure      *Failure `json:"failure,omitempty"` // of the last OpCreate, until one succeeds
+	BackOff      BackOff  `json:"backOff,omitzero"`  // between Current's exit and the next attempt
+	// Failure is of the last OpCreate or OpSignal, or of the last OpStart that
+	// may still succeed, until one does. When to try again follows from At and
+	// Count.
+	Failure *Failure `json:"failure,omitempty"`
 }
 
-// BackOff is the state of crash-loop back-off, or of a failing create.
+// BackOff is the state of crash-loop back-off.
 type BackOff struct {
 	Delay time.Duration `json:"delay,omitempty"` // of the current wait; doubles
 	Until time.Time     `json:"until,omitzero"`  // not to be tried before

@@ -1,0 +1,151 @@
+package lifecycle
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Reasons of conditions, kubelet's.
+const (
+	reasonPodCompleted   = "PodCompleted"
+	reasonPodFailed      = "PodFailed"
+	reasonNotReady       = "ContainersNotReady"
+	reasonNotInitialized = "ContainersNotInitialized"
+	reasonGatesNotReady  = "ReadinessGatesNotReady"
+)
+
+// ours tells whether the node agent owns the condition.
+func ours(t v1.PodConditionType) bool {
+	switch t {
+	case v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled:
+		return true
+	}
+	return false
+}
+
+// conditions returns the pod's conditions: those of others as they are, then
+// the node's in kubelet's order. s holds the phase and the container statuses,
+// main containers in the order of the spec.
+func conditions(in Input, s *v1.PodStatus) []v1.PodCondition {
+	var cs []v1.PodCondition
+	for _, c := range in.Pod.Status.Conditions {
+		if !ours(c.Type) {
+			cs = append(cs, c)
+		}
+	}
+	others := cs
+	ready := containersReady(in.Pod, s)
+	add := func(t v1.PodConditionType, c v1.PodCondition) {
+		c.Type = t
+		c.ObservedGeneration = in.Pod.Generation
+		c.LastTransitionTime = transition(in, c)
+		cs = append(cs, c)
+	}
+	add(v1.PodReadyToStartContainers, is(!in.Facts.Sandbox.ReadyAt.IsZero()))
+	add(v1.PodInitialized, initialized(in.Pod, s))
+	add(v1.PodReady, gated(in.Pod, others, ready))
+	add(v1.ContainersReady, ready)
+	add(v1.PodScheduled, is(true))
+	return cs
+}
+
+func is(yes bool) v1.PodCondition {
+	if yes {
+		return v1.PodCondition{Status: v1.ConditionTrue}
+	}
+	return v1.PodCondition{Status: v1.ConditionFalse}
+}
+
+func isNot(reason, message string) v1.PodCondition {
+	return v1.PodCondition{Status: v1.ConditionFalse, Reason: reason, Message: message}
+}
+
+// transition returns since when c has its status.
+func transition(in Input, c v1.PodCondition) metav1.Time {
+	for _, before := range [][]v1.PodCondition{in.Facts.Conditions, in.Pod.Status.Conditions} {
+		for _, b := range before {
+			if b.Type == c.Type && b.Status == c.Status && !b.LastTransitionTime.IsZero() {
+				return b.LastTransitionTime
+			}
+		}
+	}
+	return metav1.NewTime(stamp(in.Now).Truncate(time.Second)) // what JSON keeps of it
+}
+
+func initialized(pod *v1.Pod, s *v1.PodStatus) v1.PodCondition {
+	if s.Phase == v1.PodSucceeded {
+		return v1.PodCondition{Status: v1.ConditionTrue, Reason: reasonPodCompleted}
+	}
+	for _, c := range s.ContainerStatuses {
+		if c.State.Running != nil || c.State.Terminated != nil {
+			return is(true) // and stays so when a sidecar restarts
+		}
+	}
+	var incomplete []string
+	for i, m := range inits(pod) {
+		c := s.InitContainerStatuses[i]
+		if m.kind == kindSidecar && !*c.Started || m.kind == kindInit && !c.Ready {
+			incomplete = append(incomplete, m.Name)
+		}
+	}
+	if len(incomplete) > 0 {
+		return isNot(reasonNotInitialized, fmt.Sprintf("containers with incomplete status: %s", incomplete))
+	}
+	return is(true)
+}
+
+func containersReady(pod *v1.Pod, s *v1.PodStatus) v1.PodCondition {
+	switch s.Phase {
+	case v1.PodSucceeded:
+		return isNot(reasonPodCompleted, "")
+	case v1.PodFailed:
+		return isNot(reasonPodFailed, "")
+	}
+	var unready []string
+	for i, m := range inits(pod) {
+		if m.kind == kindSidecar && !s.InitContainerStatuses[i].Ready {
+			unready = append(unready, m.Name)
+		}
+	}
+	for _, c := range s.ContainerStatuses {
+		if !c.Ready {
+			unready = append(unready, c.Name)
+		}
+	}
+	if len(unready) > 0 {
+		return isNot(reasonNotReady, fmt.Sprintf("containers with unready status: %s", unready))
+	}
+	return is(true)
+}
+
+// gated returns the Ready condition: that of the containers, unless one of the
+// pod's readiness gates, which others set, holds it back.
+func gated(pod *v1.Pod, others []v1.PodCondition, containers v1.PodCondition) v1.PodCondition {
+	if containers.Status != v1.ConditionTrue {
+		return containers
+	}
+	var unready []string
+	for _, g := range pod.Spec.ReadinessGates {
+		status := v1.ConditionStatus("")
+		for _, c := range others {
+			if c.Type == g.ConditionType {
+				status = c.Status
+			}
+		}
+		switch status {
+		case v1.ConditionTrue:
+		case "":
+			unready = append(unready, fmt.Sprintf("corresponding condition of pod readiness gate %q does not exist.", g.ConditionType))
+		default:
+			unready = append(unready, fmt.Sprintf("the status of pod readiness gate %q is not \"True\", but %v", g.ConditionType, status))
+		}
+	}
+	if len(unready) > 0 {
+		return isNot(reasonGatesNotReady, strings.Join(unready, ", "))
+	}
+	return containers
+}

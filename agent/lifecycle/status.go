@@ -1,0 +1,217 @@
+package lifecycle
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Status returns the pod's status as kubelet reports it. It follows from what
+// is recorded and the time alone. The caller stores its Conditions in Facts:
+// they hold the transition times.
+func Status(in Input) v1.PodStatus {
+	f := &in.Facts
+	s := v1.PodStatus{
+		ObservedGeneration: in.Pod.Generation,
+		QOSClass:           QOS(in.Pod),
+	}
+	if !f.Accepted.IsZero() {
+		t := metav1.NewTime(f.Accepted)
+		s.StartTime = &t
+	}
+	setAddresses(in.Pod, f, &s)
+	for _, m := range inits(in.Pod) {
+		s.InitContainerStatuses = append(s.InitContainerStatuses, containerStatus(in, m))
+	}
+	for _, m := range mains(in.Pod) {
+		s.ContainerStatuses = append(s.ContainerStatuses, containerStatus(in, m))
+	}
+	s.Phase = phase(in.Pod, f, &s)
+	if f.Ended != nil {
+		s.Reason, s.Message = f.Ended.Reason, f.Ended.Message
+		coverMissing(in.Pod, &s)
+	}
+	s.Conditions = conditions(in, &s)
+	// kubelet sorts these, and only these, by name.
+	slices.SortFunc(s.ContainerStatuses, func(a, b v1.ContainerStatus) int { return strings.Compare(a.Name, b.Name) })
+	return s
+}
+
+func setAddresses(pod *v1.Pod, f *Facts, s *v1.PodStatus) {
+	for _, a := range f.HostIPs {
+		s.HostIPs = append(s.HostIPs, v1.HostIP{IP: a.String()})
+	}
+	ips := f.PodIPs
+	if pod.Spec.HostNetwork && len(ips) == 0 {
+		ips = f.HostIPs
+	}
+	for _, a := range ips {
+		s.PodIPs = append(s.PodIPs, v1.PodIP{IP: a.String()})
+	}
+	if len(s.HostIPs) > 0 {
+		s.HostIP = s.HostIPs[0].IP
+	}
+	if len(s.PodIPs) > 0 {
+		s.PodIP = s.PodIPs[0].IP
+	}
+}
+
+// containerStatus returns the status of m.
+func containerStatus(in Input, m member) v1.ContainerStatus {
+	cf := in.Facts.Containers[m.Name]
+	s := v1.ContainerStatus{
+		Name:         m.Name,
+		Image:        m.Image,
+		RestartCount: cf.RestartCount,
+		VolumeMounts: mountStatuses(m.VolumeMounts),
+	}
+	a := cf.Current
+	if a != nil {
+		if a.Image != "" {
+			s.Image = a.Image
+		}
+		s.ImageID = a.ImageID
+		s.ContainerID = containerID(a)
+		s.Resources = m.Resources.DeepCopy()
+		s.AllocatedResources = m.Resources.Requests.DeepCopy()
+	}
+	switch {
+	case a.running():
+		s.State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(a.StartedAt)}
+	case a != nil && a.Exit != nil:
+		s.State.Terminated = terminated(a)
+	}
+	if s.State.Running == nil {
+		if w := waiting(in, m, cf); w != nil {
+			s.LastTerminationState, s.State = s.State, v1.ContainerState{Waiting: w}
+		}
+	}
+	if s.LastTerminationState.Terminated == nil && cf.Last != nil && cf.Last.Exit != nil {
+		s.LastTerminationState.Terminated = terminated(cf.Last)
+	}
+	started := s.State.Running != nil
+	s.Started = &started
+	s.Ready = started && m.kind != kindInit ||
+		m.kind == kindInit && s.State.Terminated != nil && s.State.Terminated.ExitCode == 0
+	return s
+}
+
+// waiting returns why a container that does not run waits; nil: it has ended.
+func waiting(in Input, m member, cf ContainerFacts) *v1.ContainerStateWaiting {
+	pod, f, now := in.Pod, &in.Facts, stamp(in.Now)
+	a := cf.Current
+	exited := a != nil && a.Exit != nil
+	if exited {
+		_, _, over := outcome(pod, f)
+		inThis := a.in(f.Sandbox.Generation)
+		if over || f.Ended != nil || f.Deletion != nil || !wanted(pod, f, m) {
+			return nil
+		}
+		if crash := cf.BackOff; inThis && crash.Until.After(now) {
+			return &v1.ContainerStateWaiting{
+				Reason: reasonCrashLoop,
+				Message: fmt.Sprintf("back-off %s restarting failed container=%s pod=%s_%s(%s)",
+					crash.Delay, m.Name, pod.Name, pod.Namespace, pod.UID),
+			}
+		}
+	}
+	if x := cf.Failure; x != nil {
+		return failureState(m, x, now)
+	}
+	if exited {
+		return nil // about to be started again
+	}
+	reason := reasonCreating
+	if len(pod.Spec.InitContainers) > 0 {
+		reason = reasonInitializing
+	}
+	return &v1.ContainerStateWaiting{Reason: reason}
+}
+
+func failureState(m member, x *Failure, now time.Time) *v1.ContainerStateWaiting {
+	if x.pullFailed() && !now.Before(x.At.Add(pullErrorShown)) {
+		return &v1.ContainerStateWaiting{
+			Reason:  reasonPullBackOff,
+			Message: fmt.Sprintf("Back-off pulling image %q: %s: %s", m.Image, x.Reason, x.Message),
+		}
+	}
+	return &v1.ContainerStateWaiting{Reason: x.Reason, Message: x.Message}
+}
+
+func containerID(a *Attempt) string {
+	if a.ID == "" {
+		return ""
+	}
+	return "containerd://" + a.ID
+}
+
+// terminated returns the state of an attempt that exited.
+func terminated(a *Attempt) *v1.ContainerStateTerminated {
+	t := &v1.ContainerStateTerminated{ExitCode: a.Exit.Code, Reason: a.Exit.Reason, Message: a.Exit.Message}
+	if a.Exit.Reason == reasonStatusUnknown {
+		return t // kubelet tells no more of a container that it could not find
+	}
+	t.ContainerID = containerID(a)
+	t.FinishedAt = metav1.NewTime(a.Exit.At)
+	t.StartedAt = metav1.NewTime(a.StartedAt)
+	if a.StartedAt.IsZero() {
+		t.StartedAt = metav1.NewTime(time.Unix(0, 0)) // as the CRI has it of what never started
+	}
+	return t
+}
+
+func mountStatuses(ms []v1.VolumeMount) []v1.VolumeMountStatus {
+	var out []v1.VolumeMountStatus
+	for _, m := range ms {
+		s := v1.VolumeMountStatus{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly}
+		if m.ReadOnly {
+			mode := v1.RecursiveReadOnlyDisabled
+			if m.RecursiveReadOnly != nil && *m.RecursiveReadOnly == v1.RecursiveReadOnlyEnabled {
+				mode = v1.RecursiveReadOnlyEnabled
+			}
+			s.RecursiveReadOnly = &mode
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// coverMissing reports containers of an ended pod that still wait, but must
+// have been meant to run by then, as kubelet does: as terminated, unknown how.
+func coverMissing(pod *v1.Pod, s *v1.PodStatus) {
+	touched := func(c v1.ContainerStatus) bool {
+		return c.State.Waiting == nil || c.LastTerminationState.Terminated != nil
+	}
+	cover := func(cs []v1.ContainerStatus) {
+		for i := range cs {
+			if cs[i].State.Terminated == nil {
+				cs[i].State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
+					ExitCode: codeUnknown, Reason: reasonStatusUnknown, Message: messageTerminated,
+				}}
+			}
+		}
+	}
+	initialized := len(pod.Spec.InitContainers) == 0 || slices.ContainsFunc(s.ContainerStatuses, touched)
+	if n := len(s.InitContainerStatuses); n > 0 {
+		last := s.InitContainerStatuses[n-1]
+		for _, t := range []*v1.ContainerStateTerminated{last.State.Terminated, last.LastTerminationState.Terminated} {
+			initialized = initialized || inits(pod)[n-1].kind == kindInit && t != nil && t.ExitCode == 0
+		}
+		// Of the init containers, those up to the last that was tried; the
+		// first in any case.
+		upTo := 1
+		for i, c := range s.InitContainerStatuses {
+			if touched(c) {
+				upTo = i + 1
+			}
+		}
+		cover(s.InitContainerStatuses[:upTo])
+	}
+	if initialized {
+		cover(s.ContainerStatuses)
+	}
+}

@@ -1,0 +1,154 @@
+package lifecycle
+
+import (
+	"slices"
+	"time"
+)
+
+// stopRules tell by when and how containers have to stop.
+type stopRules struct {
+	deadline time.Time // SIGKILL from then on
+	atOnce   bool      // no grace, and no stop signal
+	why      string
+}
+
+// deletionRules are those of the pod's deletion.
+func (p *planner) deletionRules() stopRules {
+	d := p.f.Deletion
+	r := stopRules{deadline: d.At.Add(d.Grace), atOnce: d.Grace <= 0, why: "the pod is deleted"}
+	// A stop that was under way is not drawn out.
+	if t := p.stopBegan(); !t.IsZero() && t.Before(d.At) {
+		if end := t.Add(specGrace(p.in.Pod)); end.Before(r.deadline) {
+			r.deadline = end
+		}
+	}
+	return r
+}
+
+// stopRules are those of a stop that nobody asked for: the pod's own grace,
+// counted from the first stop signal.
+func (p *planner) stopRules(why string) stopRules {
+	began := p.stopBegan()
+	if began.IsZero() {
+		began = p.now
+	}
+	grace := specGrace(p.in.Pod)
+	return stopRules{deadline: began.Add(grace), atOnce: grace <= 0, why: why}
+}
+
+// stopBegan returns when the first stop signal was sent in the sandbox to which
+// the oldest running container belongs; zero: none was.
+func (p *planner) stopBegan() (began time.Time) {
+	var alive bool
+	var gen uint32
+	for _, m := range members(p.in.Pod) {
+		if a := p.f.Containers[m.Name].Current; a.running() && (!alive || a.Generation < gen) {
+			alive, gen = true, a.Generation
+		}
+	}
+	for _, m := range members(p.in.Pod) {
+		a := p.f.Containers[m.Name].Current
+		if a.in(gen) && !a.TermAt.IsZero() && (began.IsZero() || a.TermAt.Before(began)) {
+			began = a.TermAt
+		}
+	}
+	return began
+}
+
+// windDown stops what runs and removes all else, and reports whether nothing is
+// left.
+func (p *planner) windDown(r stopRules) bool {
+	alive := p.stop(r, func(*Attempt) bool { return true })
+	for _, m := range members(p.in.Pod) {
+		if p.f.Containers[m.Name].Current.pending() {
+			p.doTo(OpRemove, m, "", r.why)
+		}
+	}
+	p.sweep()
+	return !alive
+}
+
+// stop takes the running containers that which selects one step further towards
+// their end, and reports whether there are any: main and init containers all at
+// once, sidecars one after another in reverse order when no main container is
+// left, all within one grace.
+func (p *planner) stop(r stopRules, which func(*Attempt) bool) (alive bool) {
+	var waiting bool // what a sidecar has to outlive still runs
+	halt := func(m member, turn bool) bool {
+		a := p.f.Containers[m.Name].Current
+		if !a.running() || !which(a) {
+			return false
+		}
+		alive = true
+		p.halt(m, r, turn)
+		return true
+	}
+	for _, m := range mains(p.in.Pod) {
+		waiting = halt(m, true) || waiting
+	}
+	before := inits(p.in.Pod)
+	slices.Reverse(before)
+	for _, m := range before {
+		if m.kind == kindInit {
+			halt(m, true)
+			continue
+		}
+		waiting = halt(m, !waiting || !p.now.Before(r.deadline)) || waiting
+	}
+	return alive
+}
+
+// halt signals the running container m, as far as that is due.
+func (p *planner) halt(m member, r stopRules, turn bool) {
+	if r.atOnce {
+		p.kill(m, r)
+		return
+	}
+	cf := p.f.Containers[m.Name]
+	if cf.Current.TermAt.IsZero() {
+		late := !p.now.Before(r.deadline)
+		switch {
+		case !turn:
+			p.wait(r.deadline, "container "+m.Name+" is stopped after others")
+			return
+		case late && cf.Failure != nil: // the stop signal could not be sent in time
+			p.kill(m, r)
+			return
+		case !p.signal(m, "", r.why):
+			p.wait(r.deadline, "container "+m.Name+" will be killed")
+			return
+		}
+	}
+	// Whoever got its signal late has a moment, too.
+	t := p.f.Containers[m.Name].Current.TermAt.Add(minimumGrace)
+	if t.Before(r.deadline) {
+		t = r.deadline
+	}
+	if t.After(p.now) {
+		p.wait(t, "container "+m.Name+" is given time to stop")
+		return
+	}
+	p.kill(m, r)
+}
+
+// kill sends SIGKILL, and again if that did not help.
+func (p *planner) kill(m member, r stopRules) {
+	if at := p.f.Containers[m.Name].Current.KillAt; at.IsZero() || !p.now.Before(at.Add(killAgain)) {
+		if !p.signal(m, sigKill, r.why+" and its time is up") {
+			return
+		}
+	}
+	p.wait(p.f.Containers[m.Name].Current.KillAt.Add(killAgain), "container "+m.Name+" was killed")
+}
+
+// signal plans a signal, unless the last one failed a moment ago.
+func (p *planner) signal(m member, sig, why string) bool {
+	if x := p.f.Containers[m.Name].Failure; x != nil {
+		if t := retrySignal(x); t.After(p.now) {
+			p.wait(t, "signalling container "+m.Name+" failed: "+x.Message)
+			return false
+		}
+	}
+	p.doTo(OpSignal, m, sig, why)
+	return true
+}
