@@ -129,7 +129,11 @@ func waiting(in Input, m member, cf ContainerFacts) *v1.ContainerStateWaiting {
 	if len(pod.Spec.InitContainers) > 0 {
 		reason = reasonInitializing
 	}
-	return &v1.ContainerStateWaiting{Reason: reason}
+	w := &v1.ContainerStateWaiting{Reason: reason}
+	if x := f.Sandbox.Failure; x != nil {
+		w.Message = x.Message // kubelet tells it in an event only
+	}
+	return w
 }
 
 func failureState(m member, x *Failure, now time.Time) *v1.ContainerStateWaiting {

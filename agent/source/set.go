@@ -71,12 +71,14 @@ func (s *Set) Deliver(name string, snap Snapshot) {
 	if !snap.Complete {
 		snap.Pods = withKept(snap.Pods, st.last.Pods)
 	}
-	before := s.syncedLocked()
+	before, broken := s.syncedLocked(), st.last.Broken
 	st.synced = st.synced || snap.Complete
 	st.last = snap
 	s.mergeLocked()
-	if !before && s.syncedLocked() {
-		s.wakeLocked("") // what is in no source can be told only now
+	// What is in no source, and what came from a file that is whole again or
+	// gone, can be told only now.
+	if !before && s.syncedLocked() || !slices.Equal(broken, snap.Broken) {
+		s.wakeLocked("")
 	}
 }
 

@@ -1,0 +1,70 @@
+package agent
+
+import (
+	goruntime "runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	v1 "k8s.io/api/core/v1"
+)
+
+// metrics is davit's own registry. Label values are a few fixed words, never
+// names of pods: what a node exports does not grow with what it runs.
+type metrics struct {
+	registry *prometheus.Registry
+	start    *prometheus.HistogramVec
+	restarts prometheus.Counter
+}
+
+// newMetrics registers everything; pods lists the pods as they are reported.
+func newMetrics(version string, pods func() []*v1.Pod) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		start: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "davit_pod_start_duration_seconds",
+			Help:    "Duration of the phases of starting a pod: record, setup, create and start (per container), and running, the whole from acceptance to phase Running.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"phase"}),
+		restarts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "davit_container_restarts_total",
+			Help: "Containers started again.",
+		}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "davit_build_info",
+		Help:        "Always 1; the labels tell the build.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": goruntime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.start, m.restarts, build, podCollector{pods},
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	return m
+}
+
+// Phase implements pods.Metrics.
+func (m *metrics) Phase(name string, d time.Duration) {
+	m.start.WithLabelValues(name).Observe(d.Seconds())
+}
+
+// Restarted implements pods.Metrics.
+func (m *metrics) Restarted() { m.restarts.Inc() }
+
+var podsDesc = prometheus.NewDesc("davit_pods", "Pods of this node by phase.", []string{"phase"}, nil)
+
+// podCollector counts the pods when it is scraped.
+type podCollector struct{ pods func() []*v1.Pod }
+
+// Describe implements prometheus.Collector.
+func (c podCollector) Describe(ch chan<- *prometheus.Desc) { ch <- podsDesc }
+
+// Collect implements prometheus.Collector.
+func (c podCollector) Collect(ch chan<- prometheus.Metric) {
+	n := map[v1.PodPhase]int{v1.PodPending: 0, v1.PodRunning: 0, v1.PodSucceeded: 0, v1.PodFailed: 0}
+	for _, p := range c.pods() {
+		n[p.Status.Phase]++
+	}
+	for phase, count := range n {
+		ch <- prometheus.MustNewConstMetric(podsDesc, prometheus.GaugeValue, float64(count), string(phase))
+	}
+}

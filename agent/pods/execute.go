@@ -1,0 +1,354 @@
+package pods
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle"
+	"github.com/davit-agent/davit/runtime"
+	"github.com/davit-agent/davit/runtime/oci"
+)
+
+// stepTimeout bounds one step; it is idempotent and will be tried again.
+const stepTimeout = 2 * time.Minute
+
+// execute carries out the plan up to its first failure. hold: what failed is
+// not in the facts, so deciding again at once would decide the same.
+func (w *worker) execute(ctx context.Context, in lifecycle.Input, plan lifecycle.Plan) (gone, hold bool) {
+	for _, step := range plan.Steps {
+		log := w.log.With("step", step.Op, "container", step.Container, "attempt", step.Attempt, "why", step.Why)
+		if step.Op == lifecycle.OpForget { // the last chance to tell how it ended
+			in.Facts, in.Now = w.facts, stamp(w.now())
+			w.report(in)
+		}
+		began := w.now()
+		log.Debug("step begins")
+		result := w.step(ctx, step)
+		if ctx.Err() != nil {
+			return false, true // the agent leaves; what the step did will be seen
+		}
+		now := w.now()
+		w.facts = lifecycle.Apply(w.pod, w.facts, step, result, stamp(now))
+		if result.Reason != "" {
+			log.Warn("step failed", "reason", result.Reason, "message", result.Message)
+			switch step.Op {
+			case lifecycle.OpRemove, lifecycle.OpTeardown, lifecycle.OpForget:
+				return false, true
+			}
+			return false, false
+		}
+		log.Debug("step done", "took", now.Sub(began))
+		switch step.Op {
+		case lifecycle.OpSetup, lifecycle.OpCreate, lifecycle.OpStart:
+			w.p.d.Metrics.Phase(string(step.Op), now.Sub(began))
+			if step.Op == lifecycle.OpStart && step.Attempt > 0 {
+				w.p.d.Metrics.Restarted()
+			}
+		case lifecycle.OpForget:
+			w.log.Info("pod is gone")
+			return true, false
+		}
+	}
+	return false, false
+}
+
+// step carries out one step.
+func (w *worker) step(ctx context.Context, s lifecycle.Step) lifecycle.Result {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	switch s.Op {
+	case lifecycle.OpSetup:
+		return resultOf("FailedCreatePodSandBox", w.setup(ctx))
+	case lifecycle.OpCreate:
+		return w.create(ctx, s)
+	case lifecycle.OpStart:
+		return w.startContainer(ctx, s)
+	case lifecycle.OpSignal:
+		return resultOf("FailedKillPod", w.signal(ctx, s))
+	case lifecycle.OpRemove:
+		if err := w.flush(); err != nil { // the task is the only other trace of its exit
+			return resultOf("FailedRecord", err)
+		}
+		return resultOf("FailedKillPod", w.p.d.Runtime.Delete(ctx, s.ID))
+	case lifecycle.OpTeardown:
+		return resultOf("FailedKillPod", w.teardown(ctx))
+	case lifecycle.OpForget:
+		return resultOf("FailedRemove", w.remove())
+	default:
+		return lifecycle.Result{Reason: "UnknownStep", Message: string(s.Op)}
+	}
+}
+
+func resultOf(reason string, err error) lifecycle.Result {
+	if err == nil {
+		return lifecycle.Result{}
+	}
+	return lifecycle.Result{Reason: reason, Message: err.Error()}
+}
+
+// setup makes everything that the pod's containers share.
+func (w *worker) setup(ctx context.Context) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	var g errgroup.Group
+	g.Go(func() error { return w.prepare(ctx) })
+	g.Go(func() error {
+		cgroup, err := w.p.d.Cgroups.EnsurePod(w.pod)
+		if err != nil {
+			return err
+		}
+		w.cgroup = cgroup
+		sandbox, err := w.p.d.Sandboxes.Ensure(ctx, w.sandboxConfig())
+		if err != nil || w.pod.Spec.HostNetwork {
+			return err
+		}
+		return w.p.d.Network.Attach(ctx, w.uid, sandbox.NetNS, w.facts.PodIPs)
+	})
+	return g.Wait()
+}
+
+// prepare makes the pod's volumes and files; it is cheap where they exist.
+func (w *worker) prepare(ctx context.Context) error {
+	dir := w.p.store.Dir(w.uid)
+	volumes, err := w.p.d.Volumes.Setup(ctx, w.pod, dir)
+	if err != nil {
+		return err
+	}
+	if err := writeFiles(w.pod, dir, w.p.cfg.DNS, w.facts.PodIPs); err != nil {
+		return err
+	}
+	w.volumes = volumes
+	return nil
+}
+
+func (w *worker) sandboxConfig() *runtime.SandboxConfig {
+	spec := &w.pod.Spec
+	cfg := &runtime.SandboxConfig{
+		Pod:          w.ref(),
+		Hostname:     oci.Hostname(w.pod),
+		Sysctls:      map[string]string{},
+		HostNetwork:  spec.HostNetwork,
+		HostIPC:      spec.HostIPC,
+		SharePID:     spec.ShareProcessNamespace != nil && *spec.ShareProcessNamespace,
+		CgroupParent: w.cgroup,
+	}
+	if spec.SecurityContext != nil {
+		for _, s := range spec.SecurityContext.Sysctls {
+			cfg.Sysctls[s.Name] = s.Value
+		}
+	}
+	return cfg
+}
+
+func (w *worker) ref() runtime.PodRef {
+	return runtime.PodRef{UID: w.uid, Namespace: w.pod.Namespace, Name: w.pod.Name}
+}
+
+// container returns the container or init container of that name.
+func (w *worker) container(name string) *v1.Container {
+	for _, list := range [][]v1.Container{w.pod.Spec.InitContainers, w.pod.Spec.Containers} {
+		for i := range list {
+			if list[i].Name == name {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
+
+// create makes one attempt of a container.
+func (w *worker) create(ctx context.Context, s lifecycle.Step) lifecycle.Result {
+	c := w.container(s.Container)
+	if c == nil {
+		return lifecycle.Result{Reason: "CreateContainerConfigError", Message: fmt.Sprintf("the pod has no container %q", s.Container)}
+	}
+	img, err := w.p.d.Runtime.Image(ctx, c.Image)
+	if err != nil {
+		return imageResult(c, err)
+	}
+	cfg, err := w.containerConfig(ctx, s, c, img)
+	if err != nil {
+		return resultOf(reasonOf(err), err)
+	}
+	if err := w.p.d.Runtime.Create(ctx, cfg); err != nil {
+		return resultOf("CreateContainerError", err)
+	}
+	return lifecycle.Result{Image: img.Name, ImageID: img.ID}
+}
+
+// reasonOf tells what is wrong with the pod's configuration from what is wrong
+// with the node.
+func reasonOf(err error) string {
+	var config *oci.Error
+	if errors.As(err, &config) {
+		return oci.Reason(err)
+	}
+	return "CreateContainerError"
+}
+
+// imageResult gives the error of Image kubelet's reason.
+func imageResult(c *v1.Container, err error) lifecycle.Result {
+	switch {
+	case errors.Is(err, runtime.ErrInvalidImageName):
+		return lifecycle.Result{Reason: "InvalidImageName",
+			Message: fmt.Sprintf("Failed to apply default image tag %q: %v", c.Image, err)}
+	case errors.Is(err, runtime.ErrImageNotFound) && c.ImagePullPolicy == v1.PullNever:
+		return lifecycle.Result{Reason: "ErrImageNeverPull",
+			Message: fmt.Sprintf("Container image %q is not present with pull policy of Never", c.Image)}
+	case errors.Is(err, runtime.ErrImageNotFound):
+		return lifecycle.Result{Reason: "ErrImagePull",
+			Message: fmt.Sprintf("image %q is not present and pulling is not supported yet: put an archive of it into the directory images.preload", c.Image)}
+	default:
+		return resultOf("ImageInspectError", err)
+	}
+}
+
+// containerConfig is everything that Create needs for one attempt.
+func (w *worker) containerConfig(ctx context.Context, s lifecycle.Step, c *v1.Container, img *runtime.Image) (*runtime.ContainerConfig, error) {
+	sandbox, err := w.p.d.Sandboxes.Inspect(ctx, w.uid)
+	if err != nil {
+		return nil, fmt.Errorf("inspecting the sandbox: %w", err)
+	}
+	if w.volumes == nil || w.cgroup == "" { // set up by an earlier process
+		if err := w.prepare(ctx); err != nil {
+			return nil, err
+		}
+		if w.cgroup, err = w.p.d.Cgroups.EnsurePod(w.pod); err != nil {
+			return nil, err
+		}
+	}
+	dir := w.p.store.Dir(w.uid)
+	termLog, err := terminationLog(dir, c.Name, s.Attempt)
+	if err != nil {
+		return nil, err
+	}
+	files := filesIn(dir)
+	spec, err := oci.Spec(oci.Input{
+		Pod: w.pod, Container: c, Image: img, Sandbox: sandbox,
+		Hostname:   oci.Hostname(w.pod),
+		Mounts:     w.mounts(c),
+		Files:      oci.Files{Hosts: files.hosts, Hostname: files.hostname, ResolvConf: files.resolvConf, TerminationLog: termLog},
+		CgroupPath: w.p.d.Cgroups.ContainerPath(w.cgroup, s.ID),
+		Node:       w.p.cfg.Node,
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.p.warnClamped(w.pod, c)
+	return &runtime.ContainerConfig{
+		ContainerRef: runtime.ContainerRef{Pod: w.ref(), Name: c.Name, Attempt: s.Attempt, ID: s.ID},
+		Image:        img,
+		Spec:         spec,
+		Terminal:     c.TTY,
+		Log: runtime.LogStream{
+			Path:     logPath(w.p.cfg.LogDir, w.ref(), c.Name, s.Attempt),
+			Terminal: c.TTY,
+			MaxSize:  w.p.cfg.LogMaxSize,
+			MaxFiles: w.p.cfg.LogMaxFiles,
+		},
+	}, nil
+}
+
+// mounts resolves a container's volumeMounts.
+func (w *worker) mounts(c *v1.Container) []oci.Mount {
+	var out []oci.Mount
+	for _, m := range c.VolumeMounts {
+		out = append(out, oci.Mount{HostPath: w.volumes[m.Name], ContainerPath: m.MountPath, ReadOnly: m.ReadOnly})
+	}
+	return out
+}
+
+// podLogDir is <logDir>/<namespace>_<name>_<uid>, as kubelet has it.
+func podLogDir(logDir string, pod runtime.PodRef) string {
+	return filepath.Join(logDir, pod.Namespace+"_"+pod.Name+"_"+pod.UID)
+}
+
+func logPath(logDir string, pod runtime.PodRef, container string, attempt uint32) string {
+	return filepath.Join(podLogDir(logDir, pod), container, strconv.FormatUint(uint64(attempt), 10)+".log")
+}
+
+// startContainer starts an attempt, of which the record knows by then.
+func (w *worker) startContainer(ctx context.Context, s lifecycle.Step) lifecycle.Result {
+	if err := w.flush(); err != nil {
+		return resultOf("FailedRecord", err)
+	}
+	err := w.p.d.Runtime.Start(ctx, s.ID)
+	switch {
+	case err == nil, errors.Is(err, runtime.ErrExited): // its exit will be seen
+		return lifecycle.Result{}
+	case errors.Is(err, runtime.ErrStart):
+		return lifecycle.Result{Reason: "StartError", Message: err.Error(), Final: true}
+	default:
+		return resultOf("RunContainerError", err)
+	}
+}
+
+// signal sends a stop signal or SIGKILL.
+func (w *worker) signal(ctx context.Context, s lifecycle.Step) error {
+	name := s.Signal
+	if name == "" {
+		name = w.stopSignal(ctx, s.Container)
+	}
+	sig, err := parseSignal(name)
+	if err != nil {
+		w.log.Warn("the image's stop signal is not one; SIGTERM is sent", "container", s.Container, "err", err)
+	}
+	if err := w.p.d.Runtime.Signal(ctx, s.ID, sig); err != nil && !errors.Is(err, runtime.ErrNotFound) {
+		return fmt.Errorf("sending %v to container %q: %w", sig, s.Container, err)
+	}
+	return nil
+}
+
+// stopSignal returns the container's stop signal, "" for none or if the image
+// has gone meanwhile.
+func (w *worker) stopSignal(ctx context.Context, container string) string {
+	c := w.container(container)
+	if c == nil {
+		return ""
+	}
+	img, err := w.p.d.Runtime.Image(ctx, c.Image)
+	if err != nil {
+		img = nil
+	}
+	return oci.StopSignal(c, img)
+}
+
+// teardown undoes setup. Containers are gone by then.
+func (w *worker) teardown(ctx context.Context) error {
+	if err := w.p.d.Network.Detach(ctx, w.uid); err != nil {
+		return err
+	}
+	if err := w.p.d.Sandboxes.Remove(ctx, w.uid); err != nil {
+		return err
+	}
+	if err := w.p.d.Cgroups.RemovePod(w.uid); err != nil {
+		return err
+	}
+	if err := w.p.d.Volumes.Teardown(ctx, w.p.store.Dir(w.uid)); err != nil {
+		return err
+	}
+	w.volumes, w.cgroup = nil, ""
+	w.p.addrs.release(w.uid)
+	return nil
+}
+
+// remove removes logs and record, the last of the pod.
+func (w *worker) remove() error {
+	logs := podLogDir(w.p.cfg.LogDir, w.ref())
+	if err := w.p.d.Logs.Unlink(logs); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(logs); err != nil {
+		return fmt.Errorf("removing the pod's logs: %w", err)
+	}
+	return w.p.store.Remove(w.uid)
+}

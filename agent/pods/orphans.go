@@ -1,0 +1,166 @@
+package pods
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/runtime"
+	"github.com/davit-agent/davit/runtime/cgroup/qos"
+	"github.com/davit-agent/davit/runtime/oci"
+)
+
+// admit counts w among the node's pods if there is room for one more.
+func (p *Pods) admit(w *worker) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, other := range p.workers {
+		if other != w && other.active.Load() {
+			n++
+		}
+	}
+	if p.cfg.MaxPods > 0 && n >= p.cfg.MaxPods {
+		return fmt.Errorf("the node runs %d pods and maxPods is %d: the pod waits until one goes", n, p.cfg.MaxPods)
+	}
+	w.active.Store(true)
+	return nil
+}
+
+// setQoS tells the cgroups what the burstable pods ask for together.
+func (p *Pods) setQoS() {
+	p.mu.Lock()
+	var milli int64
+	for _, w := range p.workers {
+		if w.active.Load() && qos.Class(w.pod) == v1.PodQOSBurstable {
+			milli += qos.PodMilliCPU(w.pod)
+		}
+	}
+	p.mu.Unlock()
+	if err := p.d.Cgroups.SetQoS(milli); err != nil {
+		p.d.Logger.Warn("cannot set the shares of the burstable cgroup", "err", err)
+	}
+}
+
+// warnClamped says once that the node may not lower oom_score_adj as far as
+// Kubernetes asks for.
+func (p *Pods) warnClamped(pod *v1.Pod, c *v1.Container) {
+	if adj, clamped := oci.OOMScoreAdj(pod, c, p.cfg.Node); clamped {
+		p.clamped.Do(func() {
+			p.d.Logger.Warn("davit may not lower oom_score_adj (no CAP_SYS_RESOURCE): containers that should be spared when memory runs out get the least value allowed", "oomScoreAdj", adj)
+		})
+	}
+}
+
+// known tells whether uid has a record, readable or not.
+func (p *Pods) known(uid string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.workers[uid] != nil || p.unreadable[uid]
+}
+
+// sweepOrphans removes what has no record, each time it is asked and once at
+// the start. The record is written before the first object is made and removed
+// after the last is gone, so the order list, then look for the record, never
+// takes a living pod's object for an orphan.
+func (p *Pods) sweepOrphans(ctx context.Context, ask <-chan struct{}) {
+	for retry := time.Duration(0); ; {
+		err := p.sweep(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		var again <-chan time.Time
+		if err != nil {
+			if !errors.Is(err, runtime.ErrUnavailable) {
+				p.d.Logger.Warn("cannot remove all orphans yet", "err", err)
+			}
+			retry = min(max(2*retry, time.Second), relist)
+			again = time.After(retry)
+		} else {
+			retry = 0
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ask:
+		case <-again:
+		}
+	}
+}
+
+// sweep removes orphans of every kind, containers first, and goes on after a
+// failure. Without the runtime nothing is removed: what a running container
+// stands on must stay.
+func (p *Pods) sweep(ctx context.Context) error {
+	containers, err := p.d.Runtime.List(ctx, "")
+	if err != nil {
+		return fmt.Errorf("listing containers: %w", err)
+	}
+	busy := map[string]bool{} // UIDs of which a container could not be removed
+	var errs []error
+	for _, c := range containers {
+		if c.Pod.UID == "" || p.known(c.Pod.UID) {
+			continue
+		}
+		p.d.Logger.Info("removing an orphaned container", "pod", c.Pod.Namespace+"/"+c.Pod.Name, "uid", c.Pod.UID, "container", c.Name, "id", c.ID)
+		if err := p.d.Runtime.Delete(ctx, c.ID); err != nil {
+			busy[c.Pod.UID] = true
+			errs = append(errs, err)
+		}
+	}
+	for _, kind := range []struct {
+		name   string
+		list   func() ([]string, error)
+		remove func(uid string) error
+	}{
+		{"network attachment", func() ([]string, error) { return p.d.Network.Attached(ctx) }, func(uid string) error { return p.d.Network.Detach(ctx, uid) }},
+		{"sandbox", func() ([]string, error) { return p.d.Sandboxes.List(ctx) }, func(uid string) error { return p.d.Sandboxes.Remove(ctx, uid) }},
+		{"cgroup", p.d.Cgroups.Pods, p.d.Cgroups.RemovePod},
+	} {
+		uids, err := kind.list()
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, uid := range uids {
+			if p.known(uid) || busy[uid] {
+				continue
+			}
+			p.d.Logger.Info("removing an orphaned "+kind.name, "uid", uid)
+			if err := kind.remove(uid); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(append(errs, p.sweepLogs(ctx))...)
+}
+
+// sweepLogs closes log streams of containers that are not there.
+func (p *Pods) sweepLogs(ctx context.Context) error {
+	open, err := p.d.Logs.List(ctx)
+	if err != nil {
+		return err
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	// Listed after the streams: a stream is opened for a container object that exists.
+	containers, err := p.d.Runtime.List(ctx, "")
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, c := range containers {
+		there[c.ID] = true
+	}
+	var errs []error
+	for _, id := range open {
+		if !there[id] {
+			errs = append(errs, p.d.Logs.Close(ctx, id))
+		}
+	}
+	return errors.Join(errs...)
+}

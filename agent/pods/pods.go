@@ -1,0 +1,258 @@
+package pods
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/davit-agent/davit/agent/lifecycle"
+	"github.com/davit-agent/davit/runtime"
+)
+
+// relist is how often everything is looked at although nothing happened: the
+// safety net under events.
+const relist = 5 * time.Minute
+
+// Pods runs the pods of a node.
+type Pods struct {
+	cfg   Config
+	d     Deps
+	store *Store
+	addrs *addresses
+
+	mu      sync.Mutex
+	workers map[string]*worker
+	// unreadable are the UIDs of records that could not be read: their pods
+	// are neither run nor removed.
+	unreadable map[string]bool
+	running    sync.WaitGroup
+	pings      chan struct{}
+	clamped    sync.Once
+}
+
+// New opens the store below cfg.StateDir.
+func New(cfg Config, d Deps) (*Pods, error) {
+	store, err := OpenStore(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	return &Pods{
+		cfg: cfg, d: d, store: store, addrs: newAddresses(),
+		workers: map[string]*worker{}, unreadable: map[string]bool{},
+		pings: make(chan struct{}),
+	}, nil
+}
+
+// Run takes up all recorded pods and then follows source and runtime until ctx
+// is cancelled. It returns when every worker has left its pod, alive.
+func (p *Pods) Run(ctx context.Context) error {
+	defer p.running.Wait()
+	if err := p.takeUp(ctx); err != nil {
+		return err
+	}
+	p.reconcile(ctx)
+	sweep := make(chan struct{}, 1)
+	p.running.Go(func() { p.sweepOrphans(ctx, sweep) })
+	tick := time.NewTicker(relist)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.pings:
+		case uid := <-p.d.Source.Changes():
+			p.consider(ctx, uid)
+		case uid := <-p.d.Watcher.Events():
+			if uid == "" {
+				wake(sweep)
+			}
+			p.wake(uid)
+		case <-tick.C:
+			wake(sweep)
+			p.reconcile(ctx)
+		}
+	}
+}
+
+// Alive returns nil if Run's loop turns, soon enough for ctx.
+func (p *Pods) Alive(ctx context.Context) error {
+	select {
+	case p.pings <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("asking the pods' loop: %w", ctx.Err())
+	}
+}
+
+// takeUp starts a worker for every record.
+func (p *Pods) takeUp(ctx context.Context) error {
+	records, leftovers, problems := p.store.Load()
+	for _, err := range problems {
+		p.d.Logger.Error("cannot take up a pod; it is left as it is", "err", err)
+	}
+	if err := p.noteUnreadable(records, leftovers); err != nil {
+		return err
+	}
+	for _, uid := range leftovers {
+		if err := p.clearLeftover(ctx, uid); err != nil {
+			p.d.Logger.Warn("cannot remove what is left of a pod", "uid", uid, "err", err)
+		}
+	}
+	var known []runtime.ContainerRef
+	for _, r := range records {
+		for name, c := range r.Facts.Containers {
+			if a := c.Current; a != nil && !a.Removed {
+				known = append(known, runtime.ContainerRef{
+					Pod:  runtime.PodRef{UID: r.UID, Namespace: r.Pod.Namespace, Name: r.Pod.Name},
+					Name: name, Attempt: a.Number, ID: a.ID,
+				})
+			}
+		}
+		if holdsAddresses(r.Facts) {
+			if other := p.addrs.hold(r.UID, r.Facts.PodIPs); other != "" {
+				p.d.Logger.Error("two pods have recorded the same address", "uid", r.UID, "other", other, "addresses", r.Facts.PodIPs)
+			}
+		}
+	}
+	p.d.Watcher.Adopt(known)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range records {
+		w := &worker{uid: r.UID, pod: r.Pod, origin: r.Origin, facts: r.Facts, accepted: true}
+		w.active.Store(r.Facts.Ended == nil)
+		p.startLocked(ctx, w)
+	}
+	return nil
+}
+
+// noteUnreadable remembers which directories hold a record that Load could not
+// read.
+func (p *Pods) noteUnreadable(records []Record, leftovers []string) error {
+	entries, err := os.ReadDir(p.store.root)
+	if err != nil {
+		return fmt.Errorf("listing pod records: %w", err)
+	}
+	for _, e := range entries {
+		p.unreadable[e.Name()] = true
+	}
+	for _, r := range records {
+		delete(p.unreadable, r.UID)
+	}
+	for _, uid := range leftovers {
+		delete(p.unreadable, uid)
+	}
+	return nil
+}
+
+// clearLeftover removes the directory of a pod that was never accepted, or
+// whose removal was cut.
+func (p *Pods) clearLeftover(ctx context.Context, uid string) error {
+	if err := p.d.Volumes.Teardown(ctx, p.store.Dir(uid)); err != nil {
+		return err
+	}
+	return p.store.Remove(uid)
+}
+
+// holdsAddresses tells whether a pod with these facts still needs its addresses:
+// one that ended and was torn down reports them but does not use them.
+func holdsAddresses(f lifecycle.Facts) bool {
+	return len(f.PodIPs) > 0 && (f.Ended == nil || !f.Sandbox.ReadyAt.IsZero())
+}
+
+// reconcile considers every desired pod and wakes every worker.
+func (p *Pods) reconcile(ctx context.Context) {
+	for _, d := range p.d.Source.List() {
+		p.ensure(ctx, string(d.Pod.UID))
+	}
+	p.wake("")
+}
+
+// consider looks at a pod that its source says has changed; "" is all.
+func (p *Pods) consider(ctx context.Context, uid string) {
+	if uid == "" {
+		p.reconcile(ctx)
+		return
+	}
+	p.ensure(ctx, uid)
+	p.wake(uid)
+}
+
+// ensure starts a worker for uid if the pod is desired, has none, and nothing
+// stands in its way.
+func (p *Pods) ensure(ctx context.Context, uid string) {
+	want, ok := p.d.Source.Get(uid)
+	if !ok {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.workers[uid] != nil, p.predecessorLocked(want):
+	case p.unreadable[uid]:
+		p.d.Logger.Error("a desired pod has a record that cannot be read; it is left as it is", "uid", uid, "dir", p.store.Dir(uid))
+	default:
+		p.startLocked(ctx, &worker{uid: uid, pod: want.Pod, origin: want.Origin})
+	}
+}
+
+// predecessorLocked tells whether another pod of the same name is still there:
+// an edited manifest's old pod, which has to go first, as with kubelet's static
+// pods.
+func (p *Pods) predecessorLocked(want Desired) bool {
+	for uid, w := range p.workers {
+		if uid != string(want.Pod.UID) && w.pod.Namespace == want.Pod.Namespace && w.pod.Name == want.Pod.Name {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Pods) startLocked(ctx context.Context, w *worker) {
+	w.p = p
+	w.wake = make(chan struct{}, 1)
+	w.log = p.d.Logger.With("pod", w.pod.Namespace+"/"+w.pod.Name, "uid", w.uid)
+	p.workers[w.uid] = w
+	p.running.Go(func() {
+		if gone := w.run(ctx); gone {
+			p.forget(ctx, w)
+		}
+	})
+}
+
+// forget ends a worker whose pod is gone, and lets in who waited for that.
+func (p *Pods) forget(ctx context.Context, w *worker) {
+	p.addrs.release(w.uid)
+	p.d.Report.Delete(w.uid)
+	p.mu.Lock()
+	delete(p.workers, w.uid)
+	p.mu.Unlock()
+	p.setQoS()
+	if ctx.Err() == nil {
+		p.reconcile(ctx)
+	}
+}
+
+// wake wakes one worker, or all for "".
+func (p *Pods) wake(uid string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if uid != "" {
+		if w, ok := p.workers[uid]; ok {
+			wake(w.wake)
+		}
+		return
+	}
+	for _, w := range p.workers {
+		wake(w.wake)
+	}
+}
+
+// wake never blocks: one wake that is not taken yet is as good as two.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,286 @@
+package pods
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle"
+	"github.com/davit-agent/davit/runtime"
+)
+
+const (
+	// maxRounds bounds how often one turn decides afresh before it lets go;
+	// a pod of 50 containers needs about 100.
+	maxRounds = 300
+	// A turn that fails is tried again after retryMin, doubling to retryMax,
+	// where the plan names no time of its own.
+	retryMin = 200 * time.Millisecond
+	retryMax = 10 * time.Second
+)
+
+// worker owns one pod. All fields but wake and active belong to its goroutine.
+type worker struct {
+	p    *Pods
+	uid  string
+	wake chan struct{}
+	log  *slog.Logger
+
+	// active: the pod is accepted and has not ended; others read it too.
+	active atomic.Bool
+
+	pod      *v1.Pod
+	origin   string
+	accepted bool // the record exists
+	facts    lifecycle.Facts
+	saved    []byte // facts.json as it is on disk; nil: not known
+
+	volumes  map[string]string // by volume name, once set up by this process
+	cgroup   string            // of the pod, likewise
+	reported *v1.PodStatus
+	retry    time.Duration
+	began    time.Time // when this process accepted the pod, for metrics
+}
+
+// run takes turns until ctx is cancelled or the pod is gone.
+func (w *worker) run(ctx context.Context) (gone bool) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-w.wake:
+		case <-timer.C:
+		}
+		again, gone := w.turn(ctx)
+		if gone {
+			return true
+		}
+		timer.Stop()
+		if !again.IsZero() {
+			timer.Reset(max(0, again.Sub(w.now())))
+		}
+	}
+}
+
+func (w *worker) now() time.Time { return w.p.d.Now() }
+
+// turn brings the pod as far as it goes now. It returns when to look again
+// (zero: when woken), and whether the pod is gone.
+func (w *worker) turn(ctx context.Context) (again time.Time, gone bool) {
+	if !w.accepted {
+		if _, wanted := w.p.d.Source.Get(w.uid); !wanted {
+			return time.Time{}, true
+		}
+		if err := w.accept(ctx); err != nil {
+			if ctx.Err() == nil {
+				w.log.Warn("cannot accept the pod yet", "err", err)
+			}
+			return w.backOff(), false
+		}
+	}
+	failed := false
+	for range maxRounds {
+		if ctx.Err() != nil {
+			return time.Time{}, false
+		}
+		in, err := w.look(ctx)
+		if ctx.Err() != nil {
+			return time.Time{}, false
+		}
+		if err != nil {
+			w.log.Warn("cannot look at the pod", "err", err)
+			return w.backOff(), false
+		}
+		plan := lifecycle.Decide(in)
+		w.report(in)
+		if len(plan.Steps) == 0 || failed {
+			if err := w.flush(); err != nil {
+				w.log.Warn("cannot record the pod's facts; trying again", "err", err)
+				return w.backOff(), false
+			}
+			if len(plan.Steps) > 0 {
+				return w.backOff(), false
+			}
+			w.retry = 0
+			return plan.Again, false
+		}
+		if gone, failed = w.execute(ctx, in, plan); gone {
+			return time.Time{}, true
+		}
+	}
+	return w.backOff(), false
+}
+
+// backOff returns when to try again what failed for want of something outside.
+func (w *worker) backOff() time.Time {
+	w.retry = min(max(2*w.retry, retryMin), retryMax)
+	return w.now().Add(w.retry)
+}
+
+// accept gives the pod its addresses and its record.
+func (w *worker) accept(ctx context.Context) error {
+	w.began = w.now()
+	f := lifecycle.Accept(w.pod, w.p.cfg.BootID, stamp(w.began))
+	f.HostIPs = w.p.cfg.HostIPs
+	err := w.p.admit(w)
+	if err == nil && !w.pod.Spec.HostNetwork {
+		f.PodIPs, err = w.p.addrs.assign(w.uid, w.p.d.Network.Allocate)
+	}
+	if err == nil {
+		err = w.p.store.Create(Record{UID: w.uid, Pod: w.pod, Origin: w.origin, Facts: f})
+	}
+	if err != nil {
+		w.p.addrs.release(w.uid)
+		w.active.Store(false)
+		f.PodIPs = nil
+		f.Sandbox.Failure = &lifecycle.Failure{Reason: "FailedAdmission", Message: err.Error(), At: stamp(w.began), Count: 1}
+		w.facts = f
+		w.report(lifecycle.Input{Pod: w.pod, Facts: f, Now: stamp(w.began)})
+		return err
+	}
+	w.facts, w.accepted = f, true
+	w.saved, _ = json.Marshal(f)
+	w.p.setQoS()
+	w.p.d.Metrics.Phase("record", w.now().Sub(w.began))
+	w.log.Info("pod accepted", "origin", w.origin, "addresses", f.PodIPs)
+	return nil
+}
+
+// look observes the pod and folds what it sees into the facts.
+func (w *worker) look(ctx context.Context) (lifecycle.Input, error) {
+	seen := lifecycle.Seen{BootID: w.p.cfg.BootID}
+	containers, err := w.p.d.Runtime.List(ctx, w.uid)
+	switch {
+	case errors.Is(err, runtime.ErrUnavailable):
+		seen.RuntimeDown = true
+	case err != nil:
+		return lifecycle.Input{}, fmt.Errorf("listing containers: %w", err)
+	}
+	for _, c := range containers {
+		if c.Name != "" { // the init of a shared PID namespace is the sandbox's
+			seen.Containers = append(seen.Containers, c)
+		}
+	}
+	_, err = w.p.d.Sandboxes.Inspect(ctx, w.uid)
+	switch {
+	case err == nil:
+		seen.Sandbox = true
+	case errors.Is(err, runtime.ErrUnavailable):
+		seen.Sandbox = !w.facts.Sandbox.ReadyAt.IsZero()
+	case !errors.Is(err, runtime.ErrNotFound):
+		return lifecycle.Input{}, fmt.Errorf("inspecting the sandbox: %w", err)
+	}
+	now := stamp(w.now())
+	w.noteDeletion(now)
+	before := w.facts
+	w.facts = lifecycle.Observe(w.pod, w.facts, seen, now)
+	w.noteExits(before)
+	return lifecycle.Input{Pod: w.pod, Facts: w.facts, Seen: seen, Now: now}, nil
+}
+
+// noteDeletion marks the pod for deletion once its source has synced without it.
+func (w *worker) noteDeletion(now time.Time) {
+	if w.facts.Deletion != nil {
+		return
+	}
+	reason := "the source no longer has the pod"
+	if want, ok := w.p.d.Source.Get(w.uid); ok && edited(w.pod, want.Pod) {
+		// The manifest names its UID itself. Other edits come as another UID.
+		reason = "the pod's manifest was edited"
+	} else if w.p.d.Source.Keep(w.uid, w.pod.Namespace, w.pod.Name, w.origin) {
+		return
+	}
+	grace := 30 * time.Second // core/v1 DefaultTerminationGracePeriodSeconds
+	if s := w.pod.Spec.TerminationGracePeriodSeconds; s != nil {
+		grace = time.Duration(*s) * time.Second
+	}
+	w.facts = lifecycle.RequestDeletion(w.facts, grace, reason, now)
+	w.log.Info("pod is to be deleted", "why", reason, "origin", w.origin, "grace", grace)
+}
+
+// edited tells whether two pods of the same UID come from different manifests.
+func edited(have, want *v1.Pod) bool {
+	const hash = "kubernetes.io/config.hash" // as kubelet annotates static pods
+	a, b := have.Annotations[hash], want.Annotations[hash]
+	return a != "" && b != "" && a != b
+}
+
+// noteExits completes newly seen exits with what the container left as its
+// termination message.
+func (w *worker) noteExits(before lifecycle.Facts) {
+	for name, c := range w.facts.Containers {
+		a := c.Current
+		if a == nil || a.Exit == nil {
+			continue
+		}
+		if b := before.Containers[name].Current; b != nil && b.ID == a.ID && b.Exit != nil {
+			continue
+		}
+		log := w.log.With("container", name, "attempt", a.Number, "exitCode", a.Exit.Code, "reason", a.Exit.Reason)
+		log.Info("container exited")
+		w.facts = lifecycle.WithMessage(w.facts, name, readTerminationLog(w.p.store.Dir(w.uid), name, a.Number))
+	}
+}
+
+// report tells the status if it changed.
+func (w *worker) report(in lifecycle.Input) {
+	status := lifecycle.Status(in)
+	w.facts.Conditions = status.Conditions
+	if w.facts.Ended != nil && w.active.Swap(false) {
+		w.p.setQoS()
+	}
+	if w.reported != nil && equality.Semantic.DeepEqual(*w.reported, status) {
+		return
+	}
+	if w.reported != nil && w.reported.Phase != status.Phase {
+		w.log.Info("phase changed", "phase", status.Phase)
+		if status.Phase == v1.PodRunning && !w.began.IsZero() {
+			w.p.d.Metrics.Phase("running", w.now().Sub(w.began))
+			w.began = time.Time{}
+		}
+	}
+	w.reported = &status
+	pod := w.pod.DeepCopy()
+	pod.Status = status
+	if pod.CreationTimestamp.IsZero() {
+		pod.CreationTimestamp = metav1.NewTime(w.facts.Accepted)
+	}
+	if d := w.facts.Deletion; d != nil {
+		at, grace := metav1.NewTime(d.At.Add(d.Grace)), int64(d.Grace/time.Second)
+		pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds = &at, &grace
+	}
+	w.p.d.Report.Set(pod)
+}
+
+// flush makes the facts durable if they changed.
+func (w *worker) flush() error {
+	data, err := json.Marshal(w.facts)
+	if err != nil {
+		return fmt.Errorf("encoding facts of pod %s: %w", w.uid, err)
+	}
+	if bytes.Equal(data, w.saved) {
+		return nil
+	}
+	if err := w.p.store.SaveFacts(w.uid, w.facts); err != nil {
+		if w.facts.Deletion == nil {
+			return err
+		}
+		// A deletion goes on without its record: the source's silence is
+		// mark enough, and a full disk is often what is being cleaned up.
+		w.log.Warn("cannot record the facts of a pod that is being deleted", "err", err)
+		return nil
+	}
+	w.saved = data
+	return nil
+}

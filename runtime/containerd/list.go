@@ -1,0 +1,211 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/davit-agent/davit/runtime"
+	"github.com/davit-agent/davit/runtime/cgroup"
+	"github.com/davit-agent/davit/runtime/containerd/fault"
+	"github.com/davit-agent/davit/runtime/containerd/known"
+	"github.com/davit-agent/davit/runtime/containerd/object"
+	"github.com/davit-agent/davit/runtime/containerd/peer"
+)
+
+// readers bounds the tasks that one List asks for at a time.
+const readers = 8
+
+// List returns the containers of one pod, or of all pods for "". While the
+// daemon is away it answers from what is known and what the shims say.
+func (c *Client) List(ctx context.Context, uid string) ([]runtime.Container, error) {
+	list, err := c.listDaemon(ctx, uid)
+	if errors.Is(err, runtime.ErrUnavailable) {
+		return c.listAway(ctx, uid), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing containers: %w", err)
+	}
+	return list, nil
+}
+
+// listDaemon lists what the daemon has and folds it into table and groups.
+func (c *Client) listDaemon(ctx context.Context, uid string) ([]runtime.Container, error) {
+	ctx, cancel := context.WithTimeout(c.withNS(ctx), callTimeout)
+	defer cancel()
+	seq := c.table.Begin()
+	defer c.table.End(seq)
+	// Marks are read before the tasks: a start mark follows the making of the
+	// task, so what has one and no task has lost it.
+	before, marks := c.table.States(), c.marks.IDs()
+	var filter []string
+	if uid != "" {
+		filter = []string{fmt.Sprintf("labels.%q==%q", runtime.LabelPodUID, uid)}
+	}
+	objects, err := c.store().List(ctx, filter...)
+	if err != nil {
+		return nil, fmt.Errorf("reading container objects: %w", fault.Classify(err))
+	}
+	procs, err := c.processes(ctx, objects, uid == "")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]runtime.Container, 0, len(objects))
+	seen := map[string]bool{}
+	for i := range objects {
+		e, ok := c.entryOf(&objects[i], procs[objects[i].ID], marks)
+		if !ok {
+			continue
+		}
+		if e.State == runtime.StateUnknown {
+			c.table.Vanished(e.ID, before[e.ID])
+		}
+		seen[e.ID] = true
+		now, ok := c.table.Merge(seq, e)
+		if !ok {
+			continue // deleted meanwhile
+		}
+		c.groups.Seed(e.ID, e.Pod.UID, objects[i].Runtime.Name, e.Group, procs[e.ID] != nil)
+		if _, ok := c.table.Get(e.ID); !ok {
+			c.groups.Drop(e.ID) // deleted just now
+		}
+		list = append(list, now)
+	}
+	if uid == "" {
+		c.table.Prune(before, seen)
+		c.seeded.Store(true)
+	}
+	known.Sort(list)
+	return list, nil
+}
+
+// processes returns the init processes of containers by ID; those without a
+// task are absent. A task that has been seen to exit is not asked for again.
+func (c *Client) processes(ctx context.Context, objects []containers.Container, all bool) (map[string]*tasktypes.Process, error) {
+	procs := make(map[string]*tasktypes.Process, len(objects))
+	if all {
+		resp, err := c.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
+		if err != nil {
+			return nil, fmt.Errorf("reading tasks: %w", fault.Classify(err))
+		}
+		for _, p := range resp.Tasks {
+			procs[p.ID] = p
+		}
+	}
+	var mu sync.Mutex
+	eg, ctx := errgroup.WithContext(ctx)
+	eg.SetLimit(readers)
+	for i := range objects {
+		id := objects[i].ID
+		if p := procs[id]; p != nil && p.Status != tasktypes.Status_UNKNOWN {
+			continue
+		}
+		delete(procs, id)
+		have, _ := c.table.Get(id)
+		if have.State == runtime.StateExited {
+			continue
+		}
+		// A list of all tasks leaves out those whose shim is slow to answer:
+		// only this tells that there is none.
+		eg.Go(func() error {
+			p, err := c.process(ctx, id, have)
+			if p != nil {
+				mu.Lock()
+				procs[id] = p
+				mu.Unlock()
+			}
+			return err
+		})
+	}
+	if err := eg.Wait(); err != nil {
+		return nil, err
+	}
+	return procs, nil
+}
+
+// process reads one task; nil: there is none. If its shim does not answer,
+// what is known of it stands.
+func (c *Client) process(ctx context.Context, id string, have known.Entry) (*tasktypes.Process, error) {
+	resp, err := c.client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id})
+	err = fault.Classify(err)
+	switch {
+	case err == nil && resp.Process.Status != tasktypes.Status_UNKNOWN:
+		return resp.Process, nil
+	case errdefs.IsNotFound(err), fault.ShimGone(err):
+		return nil, nil
+	case errors.Is(err, runtime.ErrUnavailable) && c.Ready(ctx) != nil:
+		return nil, err
+	case have.State == runtime.StateRunning:
+		return &tasktypes.Process{ID: id, Pid: have.Pid, Status: tasktypes.Status_RUNNING}, nil
+	case err == nil:
+		err = errors.New("its state is unknown to the shim")
+	}
+	return nil, fmt.Errorf("reading task of container %s: %w", id, err)
+}
+
+// entryOf says what a container object and its task amount to; p is nil if
+// there is no task. False: the object is not davit's.
+func (c *Client) entryOf(o *containers.Container, p *tasktypes.Process, marks map[string]bool) (known.Entry, bool) {
+	ref, ok := object.Ref(o)
+	if !ok {
+		return known.Entry{}, false
+	}
+	e := known.Entry{Container: runtime.Container{
+		ContainerRef: ref, CreatedAt: o.CreatedAt, ImageName: o.Image, ImageID: o.Labels[object.LabelImageID],
+	}, Made: true, Group: o.Labels[runtime.LabelGroup]}
+	have, _ := c.table.Get(o.ID)
+	e.Cgroup = have.Cgroup
+	if e.Cgroup == "" {
+		if spec, err := object.Spec(o); err == nil {
+			e.Cgroup = object.CgroupOf(spec)
+		}
+	}
+	switch {
+	case p == nil && !marks[o.ID] && o.Labels[object.LabelDaemon] == c.daemonID() && c.daemonID() != "":
+		// Its start was not begun, and the daemon that made it is still the
+		// one that answers.
+		e.State = runtime.StateCreated
+	case p == nil:
+		e.State = runtime.StateUnknown
+	case p.Status == tasktypes.Status_CREATED:
+		e.State = runtime.StateCreated
+	case p.Status == tasktypes.Status_STOPPED:
+		e.State = runtime.StateExited
+		if have.Exit != nil {
+			e.Exit = have.Exit
+			break
+		}
+		x := exitOf(p.ExitStatus, p.ExitedAt.AsTime(), e.Cgroup)
+		e.Exit = &x
+	default:
+		e.State, e.Pid = runtime.StateRunning, p.Pid
+	}
+	e.StartedAt = have.StartedAt
+	if e.StartedAt.IsZero() && e.State != runtime.StateCreated {
+		if m := c.marks.Get(o.ID); m != nil {
+			e.StartedAt = m.At
+		} else if e.State == runtime.StateRunning {
+			e.StartedAt = peer.StartedAt(e.Pid)
+		}
+	}
+	return e, true
+}
+
+// exitOf makes an exit. The cgroup is there until the task is deleted; if it
+// is not, nothing can be said of memory.
+func exitOf(code uint32, at time.Time, cgroupsPath string) runtime.Exit {
+	x := runtime.Exit{Code: int32(code), At: at}
+	if cgroupsPath != "" {
+		kills, err := cgroup.OOMKills(cgroupsPath)
+		x.OOMKilled = err == nil && kills > 0
+	}
+	return x
+}

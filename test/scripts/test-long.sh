@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The tests that take long: in files with the build tag "long", named TestLong...
+. "$(dirname "$0")/lib.sh"
+need_root test-long
+need_programs "${RUN_PROGRAMS[@]}" "${TEST_PROGRAMS[@]}"
+find_go
+
+mapfile -t dirs < <(grep -rlE '^//go:build .*\blong\b' --include='*_test.go' . | xargs -r -n 1 dirname | sort -u)
+if [ ${#dirs[@]} = 0 ]; then
+	say "there is no test with the build tag long"
+	exit 0
+fi
+test/scripts/build.sh
+say "go test -tags long: ${dirs[*]}"
+go test -p 1 -tags long -run '^TestLong' -timeout 60m "${dirs[@]}" </dev/null
