@@ -45,7 +45,17 @@ func (hostExec) Exec(ctx context.Context, _ string, cfg runtime.ExecConfig) (int
 		fmt.Fprintf(cfg.Stdout, "%dx%d", size.Width, size.Height)
 	}
 	cmd := exec.CommandContext(ctx, cfg.Command[0], cfg.Command[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = cfg.Stdin, cfg.Stdout, cfg.Stderr
+	cmd.Stdout, cmd.Stderr = cfg.Stdout, cfg.Stderr
+	if cfg.Stdin != nil { // like a runtime, the end of the process does not wait for input
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			return 0, err
+		}
+		go func() {
+			io.Copy(stdin, cfg.Stdin)
+			stdin.Close()
+		}()
+	}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -256,7 +266,14 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := fmt.Sprintf("stty cols 77 rows 11; DAVIT_TEST_MAIN=1 %s --socket %s exec -it web -- sh -c 'exit 5'; echo code=$?; stty -a | head -n 1", self, socket)
-	cmd := exec.Command("script", "-qec", line, "/dev/null")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "script", "-qec", line, "/dev/null")
+	keyboard, err := cmd.StdinPipe() // one that nobody types on
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keyboard.Close()
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "77x11") || !strings.Contains(string(out), "code=5") {
 		t.Errorf("error %v, output %q", err, out)

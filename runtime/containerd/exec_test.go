@@ -78,11 +78,12 @@ func TestExec(t *testing.T) {
 		n.execOK(cfg.ID, 0, runtime.ExecConfig{Command: []string{"podtool", "lines", "100000"}})
 
 		// The end of the input is passed on.
-		in := strings.Repeat("some text\n", 50000)
-		out = output{}
-		n.execOK(cfg.ID, 0, runtime.ExecConfig{Command: []string{"podtool", "echo"}, Stdin: strings.NewReader(in), Stdout: &out})
-		if out.String() != in {
-			t.Errorf("echo of %d bytes has %d", len(in), len(out.String()))
+		for _, in := range []string{"", "short\n", strings.Repeat("some text\n", 50000)} {
+			out = output{}
+			n.execOK(cfg.ID, 0, runtime.ExecConfig{Command: []string{"podtool", "echo"}, Stdin: strings.NewReader(in), Stdout: &out})
+			if out.String() != in {
+				t.Errorf("echo of %d bytes has %d", len(in), len(out.String()))
+			}
 		}
 
 		n.execTerminal(cfg.ID)

@@ -81,6 +81,13 @@ func (c *Client) listDaemon(ctx context.Context, uid string) ([]runtime.Containe
 	}
 	if uid == "" {
 		c.table.Prune(before, seen)
+		for id := range marks {
+			if !seen[id] { // Delete was cut between object and mark
+				if err := c.marks.Remove(id); err != nil {
+					c.log.Warn("cannot remove start mark", "container", id, "error", err)
+				}
+			}
+		}
 		c.seeded.Store(true)
 	}
 	known.Sort(list)

@@ -128,8 +128,11 @@ func (c *Client) createTask(ctx context.Context, e known.Entry) error {
 		return fmt.Errorf("reading task: %w", err)
 	}
 	for try, again := 0, false; ; try++ {
-		group, abandoned := c.groups.Enter(e.ID, again)
-		err := c.reapShim(ctx, e.ID, abandoned)
+		group, abandoned, err := c.groups.Enter(ctx, e.ID, again)
+		if err != nil {
+			return err
+		}
+		err = c.reapShim(ctx, e.ID, abandoned)
 		if err == nil {
 			err = c.regroup(ctx, e, group)
 		}

@@ -55,7 +55,9 @@ func testExec(s *suite) {
 		if c.stdin != "" {
 			cfg.Stdin = strings.NewReader(c.stdin)
 		}
-		code, err := s.Runtime().Exec(s.t.Context(), id, cfg)
+		ctx, cancel := context.WithTimeout(s.t.Context(), limit)
+		code, err := s.Runtime().Exec(ctx, id, cfg)
+		cancel()
 		if err != nil || code != c.code {
 			s.t.Errorf("%s: code %d, error %v", c.name, code, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -75,7 +76,9 @@ func (k Marks) IDs() map[string]bool {
 	}
 	ids := make(map[string]bool, len(files))
 	for _, f := range files {
-		ids[f.Name()] = true
+		if !strings.HasPrefix(f.Name(), ".") { // one that is being written
+			ids[f.Name()] = true
+		}
 	}
 	return ids
 }

@@ -149,8 +149,6 @@ func hasTerm(env []string) bool {
 // caller's cancellation.
 func (x *execution) run(ctx context.Context, proc *specs.Process, cfg *runtime.ExecConfig) (int, error) {
 	ts := x.r.client.TaskService()
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
-	defer cancel()
 	spec, err := typeurl.MarshalAnyToProto(proc)
 	if err != nil {
 		return 0, fmt.Errorf("encoding process: %w", err)
@@ -162,23 +160,45 @@ func (x *execution) run(ctx context.Context, proc *specs.Process, cfg *runtime.E
 	if err != nil {
 		return 0, x.explain(err)
 	}
-	x.io.start(cfg, func() {
-		// The shim holds stdin open too.
-		_, _ = ts.CloseIO(clean, &tasks.CloseIORequest{ContainerID: x.id, ExecID: x.execID, Stdin: true})
-	})
-	if _, err := ts.Start(clean, &tasks.StartRequest{ContainerID: x.id, ExecID: x.execID}); err != nil {
-		x.remove(clean)
-		return 0, x.explain(err)
+	x.io.copyOut(cfg)
+	if err := x.start(ctx); err != nil {
+		return 0, err
 	}
+	x.io.copyIn(cfg, func() {
+		// The shim holds stdin open too.
+		cctx, cancel := uncancelled(ctx)
+		defer cancel()
+		_, _ = ts.CloseIO(cctx, &tasks.CloseIORequest{ContainerID: x.id, ExecID: x.execID, Stdin: true})
+	})
 	code, err := x.wait(ctx, cfg)
 	if err != nil {
-		x.kill(clean)
+		x.kill(ctx)
 		return 0, err
 	}
 	// The shim ends its copying when the process is deleted; then everything
 	// is in the FIFOs.
-	x.remove(clean)
+	x.remove(ctx)
 	return code, x.io.drain(ctx)
+}
+
+func uncancelled(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+}
+
+// start starts the process. A caller that leaves does not stop it half way.
+func (x *execution) start(ctx context.Context) error {
+	ctx, cancel := uncancelled(ctx)
+	defer cancel()
+	_, err := x.r.client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: x.id, ExecID: x.execID})
+	if err == nil {
+		return nil
+	}
+	if err = x.explain(err); errors.Is(err, runtime.ErrUnavailable) {
+		x.left = true
+		return err
+	}
+	x.remove(ctx)
+	return err
 }
 
 // wait returns the exit code, and passes on changes of the window meanwhile.
@@ -225,6 +245,8 @@ func (x *execution) wait(ctx context.Context, cfg *runtime.ExecConfig) (int, err
 // kill ends a process whose caller has gone. If the daemon has gone too, that
 // is left for when it is back.
 func (x *execution) kill(ctx context.Context) {
+	ctx, cancel := uncancelled(ctx)
+	defer cancel()
 	ts := x.r.client.TaskService()
 	_, err := ts.Kill(ctx, &tasks.KillRequest{ContainerID: x.id, ExecID: x.execID, Signal: uint32(syscall.SIGKILL)})
 	if err = fault.Classify(err); err != nil && !errdefs.IsNotFound(err) && !fault.ProcessEnded(err) {
@@ -239,6 +261,8 @@ func (x *execution) kill(ctx context.Context) {
 
 // remove removes the ended process from its shim.
 func (x *execution) remove(ctx context.Context) {
+	ctx, cancel := uncancelled(ctx)
+	defer cancel()
 	_, err := x.r.client.TaskService().DeleteProcess(ctx, &tasks.DeleteProcessRequest{ContainerID: x.id, ExecID: x.execID})
 	if err = fault.Classify(err); err != nil && !errdefs.IsNotFound(err) {
 		x.r.log.Debug("cannot remove exec process", "container", x.id, "error", err)

@@ -83,8 +83,8 @@ func openFIFO(path string, mode int) (*os.File, error) {
 	return f, nil
 }
 
-// start begins to copy. stdinEnded is called when the input has ended.
-func (x *streams) start(cfg *runtime.ExecConfig, stdinEnded func()) {
+// copyOut begins to copy the output.
+func (x *streams) copyOut(cfg *runtime.ExecConfig) {
 	outs := []io.Writer{cfg.Stdout, cfg.Stderr}
 	for i, r := range x.readers {
 		w := outs[i]
@@ -98,15 +98,22 @@ func (x *streams) start(cfg *runtime.ExecConfig, stdinEnded func()) {
 			}
 		})
 	}
-	if x.stdin != nil {
-		// Not waited for: a read of the caller's input may never return.
-		go func() {
-			_, _ = io.Copy(x.stdin, cfg.Stdin)
-			_ = x.stdin.Close()
-			stdinEnded()
-		}()
-	}
 	go func() { x.copies.Wait(); close(x.done) }()
+}
+
+// copyIn begins to copy the input and calls ended when it has ended. To be
+// called when the shim has opened its end: what is in a FIFO that nobody has
+// open is lost.
+func (x *streams) copyIn(cfg *runtime.ExecConfig, ended func()) {
+	if x.stdin == nil {
+		return
+	}
+	// Not waited for: a read of the caller's input may never return.
+	go func() {
+		_, _ = io.Copy(x.stdin, cfg.Stdin)
+		_ = x.stdin.Close()
+		ended()
+	}()
 }
 
 // drain waits until all output was copied. To be called when the shim has let

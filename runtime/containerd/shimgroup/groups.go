@@ -149,14 +149,36 @@ func (gs *Groups) Seed(id, pod, rt, name string, live bool) {
 // Enter is called before a container's task is made and returns the group in
 // which to make it: its own, or a fresh one if that one's shim has gone or
 // again says that it has failed the container. If the group that it leaves has
-// no task then, abandoned is its name. Leave must follow.
-func (gs *Groups) Enter(id string, again bool) (name, abandoned string) {
-	gs.mu.Lock()
-	defer gs.mu.Unlock()
-	g := gs.of[id]
-	if g == nil {
-		return "", ""
+// no task then, abandoned is its name. Leave must follow, if err is nil.
+//
+// While another container's task is made as the group's first, it waits: two
+// that start a shim for one address at a time can end up with two shims, of
+// which one is never used (seen on 1.6.20).
+func (gs *Groups) Enter(ctx context.Context, id string, again bool) (name, abandoned string, err error) {
+	for {
+		gs.mu.Lock()
+		g := gs.of[id]
+		if g == nil {
+			gs.mu.Unlock()
+			return "", "", nil
+		}
+		if !again && !g.closed && g.count(isLive, "") == 0 && g.count(isBusy, id) > 0 {
+			change := g.change
+			gs.mu.Unlock()
+			select {
+			case <-change:
+				continue
+			case <-ctx.Done():
+				return "", "", ctx.Err()
+			}
+		}
+		name, abandoned = gs.enterLocked(g, id, again)
+		gs.mu.Unlock()
+		return name, abandoned, nil
 	}
+}
+
+func (gs *Groups) enterLocked(g *group, id string, again bool) (name, abandoned string) {
 	if again || !g.open() {
 		old, pod := g, g.members[id].pod
 		old.closed = old.closed || again // for newcomers; who is in it stays
@@ -204,16 +226,20 @@ func (gs *Groups) Leave(id string, live bool) {
 
 // Retire is called before a container's task is deleted. It waits while the
 // creation of another's task hangs on the shim that this deletion would end.
+// From its return on the task does not count as one any more, so that of two
+// that are deleted at a time neither relies on the other.
 func (gs *Groups) Retire(ctx context.Context, id string) error {
 	for {
 		gs.mu.Lock()
 		g := gs.of[id]
-		if g == nil || g.count(isLive, id) > 0 {
+		if g == nil {
 			gs.mu.Unlock()
 			return nil
 		}
-		if g.count(isBusy, id) == 0 {
-			g.closed = g.used
+		others := g.count(isLive, id) > 0
+		if others || g.count(isBusy, id) == 0 {
+			g.members[id].live = false
+			g.closed = g.closed || g.used && !others
 			gs.mu.Unlock()
 			return nil
 		}

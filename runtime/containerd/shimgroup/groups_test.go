@@ -7,6 +7,15 @@ import (
 	"testing/synctest"
 )
 
+func enter(t *testing.T, gs *Groups, id string, again bool) (name, abandoned string) {
+	t.Helper()
+	name, abandoned, err := gs.Enter(t.Context(), id, again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name, abandoned
+}
+
 func TestGroupsOfAPod(t *testing.T) {
 	gs := New(1)
 	want := func(id, group string) {
@@ -17,7 +26,7 @@ func TestGroupsOfAPod(t *testing.T) {
 	}
 	start := func(id string) {
 		t.Helper()
-		gs.Enter(id, false)
+		enter(t, gs, id, false)
 		gs.Leave(id, true)
 	}
 	gs.Choose("a0", "pod", "runc")
@@ -43,7 +52,7 @@ func TestGroupsOfAPod(t *testing.T) {
 	want("b1", "b1")
 	gs.Leave("b0", false)
 	gs.Drop("b0")
-	if g, left := gs.Enter("a1", false); left != "a0" || g == "a0" {
+	if g, left := enter(t, gs, "a1", false); left != "a0" || g == "a0" {
 		t.Errorf("a1 was started in group %q and left %q", g, left)
 	}
 	gs.Leave("a1", true)
@@ -55,11 +64,11 @@ func TestGroupsOfAPod(t *testing.T) {
 func TestGroupIsLeftAfterItsShimFailed(t *testing.T) {
 	gs := New(1)
 	gs.Choose("a", "pod", "runc")
-	first, _ := gs.Enter("a", false)
+	first, _ := enter(t, gs, "a", false)
 	gs.Leave("a", false)
-	second, _ := gs.Enter("a", true)
+	second, _ := enter(t, gs, "a", true)
 	gs.Leave("a", false)
-	third, _ := gs.Enter("a", true)
+	third, _ := enter(t, gs, "a", true)
 	if first == second || second == third || first == third {
 		t.Errorf("groups are %q, %q, %q: a name came twice", first, second, third)
 	}
@@ -80,10 +89,10 @@ func TestDeletionWaitsForACreationThatNeedsTheShim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gs := New(2)
 		gs.Choose("a", "p1", "runc")
-		gs.Enter("a", false)
+		enter(t, gs, "a", false)
 		gs.Leave("a", true)
 		gs.Choose("b", "p2", "runc")
-		gs.Enter("b", false)
+		enter(t, gs, "b", false)
 		done := make(chan error)
 		go func() { done <- gs.Retire(t.Context(), "a") }()
 		synctest.Wait()
@@ -99,14 +108,6 @@ func TestDeletionWaitsForACreationThatNeedsTheShim(t *testing.T) {
 		if gs.Idle("a") {
 			t.Error("b's task does not count")
 		}
-		gs.Enter("b", true)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		gs.Choose("c", "p1", "runc")
-		gs.Enter("c", false)
-		if err := gs.Retire(ctx, "a"); err != nil && !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
 	})
 }
 
@@ -117,11 +118,57 @@ func TestSeededGroups(t *testing.T) {
 	gs.Seed("c", "p2", "runc", "gone", false) // its founder went while nobody looked
 	gs.Seed("d", "p3", "runc", "d", false)    // a founder that was never started
 	for id, want := range map[string]string{"b": "a", "d": "d"} {
-		if got, _ := gs.Enter(id, false); got != want {
+		if got, _ := enter(t, gs, id, false); got != want {
 			t.Errorf("%s starts in %q, want %q", id, got, want)
 		}
 	}
-	if got, _ := gs.Enter("c", false); got == "gone" {
+	if got, _ := enter(t, gs, "c", false); got == "gone" {
 		t.Error("c joined a group that nobody lives in")
+	}
+}
+
+func TestTwoDeletionsDoNotRelyOnEachOther(t *testing.T) {
+	gs := New(3)
+	for _, id := range []string{"a", "b"} {
+		gs.Choose(id, "p-"+id, "runc")
+		enter(t, gs, id, false)
+		gs.Leave(id, true)
+	}
+	gs.Choose("c", "p-c", "runc")
+	enter(t, gs, "c", false)
+	if err := gs.Retire(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	// b is the last one now, and c's creation hangs on the shim.
+	if err := gs.Retire(ctx, "b"); !errors.Is(err, context.Canceled) {
+		t.Errorf("b's deletion did not wait: %v", err)
+	}
+}
+
+func TestOnlyOneFoundsAGroup(t *testing.T) {
+	for _, live := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			gs := New(2)
+			gs.Choose("a", "p1", "runc")
+			gs.Choose("b", "p2", "runc")
+			enter(t, gs, "a", false)
+			done := make(chan string)
+			go func() {
+				name, _ := enter(t, gs, "b", false)
+				done <- name
+			}()
+			synctest.Wait()
+			select {
+			case name := <-done:
+				t.Fatalf("b entered %q before a had founded it", name)
+			default:
+			}
+			gs.Leave("a", live)
+			if name := <-done; (name == "a") != live {
+				t.Errorf("b entered %q, a's founding worked: %v", name, live)
+			}
+		})
 	}
 }
