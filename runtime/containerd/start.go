@@ -224,7 +224,7 @@ func (c *Client) startTask(ctx context.Context, id string) error {
 	if err := c.marks.Set(id, known.Mark{Group: group, Cgroup: e.Cgroup}); err != nil {
 		return err
 	}
-	at := time.Now()
+	at := time.Now().Round(0) // wall clock only: it is compared with what was read elsewhere
 	resp, err := c.client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: id})
 	if err = fault.Classify(err); err == nil {
 		c.table.Running(id, resp.Pid, group, at)

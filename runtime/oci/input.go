@@ -74,7 +74,8 @@ type Node struct {
 	MaskedPaths       []string // beyond the default ones
 	Seccomp           bool     // the kernel filters
 	SeccompDefault    v1.SeccompProfileType
-	AppArmor          bool   // the kernel has it
-	AppArmorDefault   string // loaded profile that RuntimeDefault means; "" is none
-	RecursiveReadOnly bool   // kernel and runtime can (5.12, runc 1.1)
+	AbsentABIs        []specs.Arch // of the default profile, not run by the kernel: not filtered
+	AppArmor          bool         // the kernel has it
+	AppArmorDefault   string       // loaded profile that RuntimeDefault means; "" is none
+	RecursiveReadOnly bool         // kernel and runtime can (5.12, runc 1.1)
 }

@@ -34,7 +34,7 @@ func (b *builder) seccomp(caps []string) (*specs.LinuxSeccomp, error) {
 		if b.in.Node.SeccompDefault != v1.SeccompProfileTypeRuntimeDefault || !b.in.Node.Seccomp {
 			return nil, nil
 		}
-		return runtimeDefault(b.in.Node.Arch, caps), nil
+		return runtimeDefault(b.in.Node, caps), nil
 	}
 	field := b.field("securityContext.seccompProfile")
 	switch p.Type {
@@ -44,23 +44,24 @@ func (b *builder) seccomp(caps []string) (*specs.LinuxSeccomp, error) {
 		if !b.in.Node.Seccomp {
 			return nil, create(field, "set type: Unconfined", "seccomp is not supported by this node's kernel")
 		}
-		return runtimeDefault(b.in.Node.Arch, caps), nil
+		return runtimeDefault(b.in.Node, caps), nil
 	case v1.SeccompProfileTypeLocalhost:
 		return nil, unsupported(field+".type: Localhost", "use RuntimeDefault or Unconfined")
 	}
 	return nil, config(field+".type", "use RuntimeDefault or Unconfined", "unknown type %q", string(p.Type))
 }
 
-// runtimeDefault renders the default profile for an architecture and a process
+// runtimeDefault renders the default profile for a node and a process
 // with the given capabilities. A rule's demand for a kernel version is taken as
 // met: the only one is for 4.8.
-func runtimeDefault(goarch string, caps []string) *specs.LinuxSeccomp {
+func runtimeDefault(node Node, caps []string) *specs.LinuxSeccomp {
 	p := profile.DefaultProfile()
 	out := &specs.LinuxSeccomp{DefaultAction: p.DefaultAction, ListenerPath: p.ListenerPath, Flags: p.Flags}
-	a := architectures[goarch]
+	a := architectures[node.Arch]
 	for _, m := range p.ArchMap {
 		if m.Arch == a.arch {
 			out.Architectures = append(append(out.Architectures, m.Arch), m.SubArches...)
+			out.Architectures = slices.DeleteFunc(out.Architectures, func(x specs.Arch) bool { return slices.Contains(node.AbsentABIs, x) })
 			break
 		}
 	}

@@ -116,7 +116,7 @@ func TestBench(t *testing.T) {
 		bin = testbed.BuildContainerd2(t)
 	}
 	bed := testbed.New(t, testbed.Options{Containerd: bin})
-	n := node.Start(t, bed, node.Options{})
+	n := node.Start(t, bed, node.Options{Level: "info"})
 	f := newFloor(t, bed)
 	w := watch(t, n)
 	ready := bed.NSPath
@@ -125,8 +125,10 @@ func TestBench(t *testing.T) {
 
 	oneByOne(t, n, f, w, ready, say)
 	atOnce(t, n, f, w, ready, say)
-	idle(t, n, w, say)
 	metrics(t, n, say)
+	if os.Getenv("DAVIT_BENCH_SHORT") == "" {
+		idle(t, n, w, say)
+	}
 }
 
 func oneByOne(t *testing.T, n *node.Node, f *floor, w *watcher, netns string, say func(string, ...any)) {
@@ -154,8 +156,14 @@ func oneByOne(t *testing.T, n *node.Node, f *floor, w *watcher, netns string, sa
 
 func atOnce(t *testing.T, n *node.Node, f *floor, w *watcher, netns string, say func(string, ...any)) {
 	var floors, davits, deletes []time.Duration
+	var floorBusy, davitBusy, agent, daemon time.Duration
 	for range 3 {
-		floors = append(floors, f.burst(burst, netns))
+		b0 := busy(t)
+		took, remove := f.burst(burst, netns)
+		floorBusy += busy(t) - b0
+		floors = append(floors, took)
+		remove()
+		b0, a0, d0 := busy(t), cpu(t, n.Pid()), cpu(t, n.Bed.Containerd.Pid())
 		began := time.Now()
 		for i := range burst {
 			name := fmt.Sprintf("burst-%d", i)
@@ -163,6 +171,9 @@ func atOnce(t *testing.T, n *node.Node, f *floor, w *watcher, netns string, say 
 		}
 		wait(t, w.running, burst)
 		davits = append(davits, time.Since(began))
+		davitBusy += busy(t) - b0
+		agent += cpu(t, n.Pid()) - a0
+		daemon += cpu(t, n.Bed.Containerd.Pid()) - d0
 		began = time.Now()
 		for i := range burst {
 			n.Withdraw(fmt.Sprintf("burst-%d.yaml", i))
@@ -172,6 +183,8 @@ func atOnce(t *testing.T, n *node.Node, f *floor, w *watcher, netns string, say 
 	}
 	a, b := percentile(floors, .5), percentile(davits, .5)
 	say("%d at once       floor %8v   davit %8v   throughput %.2f of the floor's", burst, a, b, a.Seconds()/b.Seconds())
+	per := func(d time.Duration) time.Duration { return (d / 3 / burst).Round(10 * time.Microsecond) }
+	say("  CPU per pod    floor %v in all; davit %v in all, of that davit itself %v, containerd %v", per(floorBusy), per(davitBusy), per(agent), per(daemon))
 	say("%d deleted       davit %8v", burst, percentile(deletes, .5))
 }
 
@@ -211,23 +224,10 @@ func rest(t *testing.T, n *node.Node, pods int, say func(string, ...any)) {
 		pods, field(t, n.Pid(), "status", "VmRSS")/1024, field(t, n.Pid(), "status", "RssAnon")/1024, 100*used.Seconds()/window.Seconds())
 }
 
-// cpu returns the processor time that a process has used.
+// cpu returns the processor time that a process has used, at a resolution of
+// 10 ms; threads that have ended count.
 func cpu(t *testing.T, pid int) time.Duration {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
-	if err == nil {
-		var sum time.Duration
-		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-		for _, task := range tasks {
-			data, err = os.ReadFile(task)
-			if err != nil {
-				continue
-			}
-			ns, _ := strconv.ParseInt(strings.Fields(string(data))[0], 10, 64)
-			sum += time.Duration(ns)
-		}
-		return sum
-	}
-	data, err = os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,6 +235,23 @@ func cpu(t *testing.T, pid int) time.Duration {
 	u, _ := strconv.Atoi(f[11])
 	s, _ := strconv.Atoi(f[12])
 	return time.Duration(u+s) * 10 * time.Millisecond
+}
+
+// busy returns the processor time that the whole machine has used.
+func busy(t *testing.T) time.Duration {
+	data, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	f := strings.Fields(line)[1:]
+	var ticks int
+	for i, v := range f[:8] {
+		if n, _ := strconv.Atoi(v); i != 3 && i != 4 { // all but idle and iowait
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // field returns a value in KiB from a file of /proc/PID.
@@ -278,7 +295,7 @@ func shims(t *testing.T, n *node.Node, what string, say func(string, ...any)) {
 // TestBenchPodsPerShim shows what sharing shims saves.
 func TestBenchPodsPerShim(t *testing.T) {
 	bed := testbed.New(t, testbed.Options{})
-	n := node.Start(t, bed, node.Options{
+	n := node.Start(t, bed, node.Options{Level: "info",
 		Config: fmt.Sprintf("containerd: {address: %s, namespace: davit, podsPerShim: 25}\n", bed.Address),
 	})
 	w := watch(t, n)

@@ -27,6 +27,7 @@ type floor struct {
 	client *containerd.Client
 	image  containerd.Image
 	cgroup string
+	spec   oci.SpecOpts // nil: the floor's own
 }
 
 func newFloor(t testing.TB, bed *testbed.Bed) *floor {
@@ -49,13 +50,14 @@ func newFloor(t testing.TB, bed *testbed.Bed) *floor {
 
 // start starts one container and returns how to remove it.
 func (f *floor) start(id, netns string) (func(), error) {
+	spec := f.spec
+	if spec == nil {
+		spec = f.own(id, netns)
+	}
 	c, err := f.client.NewContainer(f.ctx, id,
 		containerd.WithImage(f.image),
 		containerd.WithNewSnapshot(id, f.image),
-		containerd.WithNewSpec(
-			oci.WithImageConfigArgs(f.image, nil), oci.WithProcessArgs("/bin/podtool", "sleep"),
-			oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: netns}),
-			oci.WithCgroup(f.cgroup+"/"+id), seccomp.WithDefaultProfile()))
+		containerd.WithNewSpec(spec))
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +78,14 @@ func (f *floor) start(id, netns string) (func(), error) {
 	}, nil
 }
 
+// own is the spec that containerd's client makes.
+func (f *floor) own(id, netns string) oci.SpecOpts {
+	return oci.Compose(
+		oci.WithImageConfigArgs(f.image, nil), oci.WithProcessArgs("/bin/podtool", "sleep"),
+		oci.WithLinuxNamespace(specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: netns}),
+		oci.WithCgroup(f.cgroup+"/"+id), seccomp.WithDefaultProfile())
+}
+
 // one starts and removes one container; it returns how long the start took.
 func (f *floor) one(i int, netns string) time.Duration {
 	began := time.Now()
@@ -89,8 +99,8 @@ func (f *floor) one(i int, netns string) time.Duration {
 }
 
 // burst starts n containers at once; it returns how long it took until the last
-// one ran.
-func (f *floor) burst(n int, netns string) time.Duration {
+// one ran, and how to remove them.
+func (f *floor) burst(n int, netns string) (time.Duration, func()) {
 	var wg sync.WaitGroup
 	removes := make([]func(), n)
 	began := time.Now()
@@ -104,11 +114,12 @@ func (f *floor) burst(n int, netns string) time.Duration {
 	}
 	wg.Wait()
 	took := time.Since(began)
-	for _, remove := range removes {
-		if remove != nil {
-			wg.Go(remove)
+	return took, func() {
+		for _, remove := range removes {
+			if remove != nil {
+				wg.Go(remove)
+			}
 		}
+		wg.Wait()
 	}
-	wg.Wait()
-	return took
 }

@@ -30,6 +30,7 @@ const Name = "n1"
 type Options struct {
 	Binary string // "" builds this tree's
 	Config string // YAML that is merged over the defaults, key by top-level key
+	Level  string // of davit's log; "" is debug
 	NoWait bool   // Start does not wait until davit answers
 }
 
@@ -43,6 +44,7 @@ type Node struct {
 	RunDir    string
 	LogDir    string
 	Config    string // file
+	level     string
 	Log       string // file with davit's stderr, all runs
 
 	t    testing.TB
@@ -56,10 +58,13 @@ type Node struct {
 func New(t testing.TB, bed *testbed.Bed, o Options) *Node {
 	t.Helper()
 	n := &Node{
-		Bed: bed, t: t, Binary: o.Binary,
+		Bed: bed, t: t, Binary: o.Binary, level: o.Level,
 		Manifests: bed.Path("manifests"), Images: bed.Path("images"),
 		StateDir: bed.Path("state"), RunDir: bed.Path("run"), LogDir: bed.Path("pods"),
 		Config: bed.Path("config.yaml"), Log: bed.Path("davit.log"),
+	}
+	if n.level == "" {
+		n.level = "debug"
 	}
 	if n.Binary == "" {
 		n.Binary = Build(t)
@@ -140,7 +145,7 @@ func (n *Node) Start() {
 		n.t.Fatal(err)
 	}
 	defer log.Close()
-	n.cmd = n.Bed.Command(n.Binary, "run", "--config", n.Config, "--log-level", "debug")
+	n.cmd = n.Bed.Command(n.Binary, "run", "--config", n.Config, "--log-level", n.level)
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatalf("starting davit: %v", err)

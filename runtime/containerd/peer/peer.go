@@ -76,5 +76,5 @@ func StartedAt(pid uint32) time.Time {
 		return time.Time{}
 	}
 	age := time.Duration(boot.Nano()) - time.Duration(ticks)*(time.Second/ticksPerSecond)
-	return time.Now().Add(-age)
+	return time.Now().Add(-age).Round(0)
 }

@@ -193,8 +193,8 @@ func (x *execution) start(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	if err = x.explain(err); errors.Is(err, runtime.ErrUnavailable) {
-		x.left = true
+	if err = x.explain(err); errors.Is(err, runtime.ErrUnavailable) || errdefs.IsCanceled(err) {
+		x.left = true // it may run: the daemon, or our connection, went away
 		return err
 	}
 	x.remove(ctx)

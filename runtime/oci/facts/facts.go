@@ -58,6 +58,7 @@ func read(root string) (oci.Node, error) {
 		return n, err
 	}
 	n.Seccomp = status["Seccomp"] != "" && exists(root, "proc/sys/kernel/seccomp/actions_avail")
+	n.AbsentABIs = absentABIs(root)
 	enabled, _ := os.ReadFile(filepath.Join(root, "sys/module/apparmor/parameters/enabled"))
 	n.AppArmor = strings.TrimSpace(string(enabled)) == "Y"
 	n.MaskedPaths, _ = filepath.Glob(filepath.Join(root, "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle"))
