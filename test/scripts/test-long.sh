@@ -13,3 +13,9 @@ fi
 test/scripts/build.sh
 say "go test -tags long: ${dirs[*]}"
 go test -p 1 -tags long -run '^TestLong' -timeout 60m "${dirs[@]}" </dev/null
+
+# Each fuzz target for a while; what it finds is kept in its testdata/fuzz.
+say "fuzzing, ${FUZZTIME:=20s} each"
+grep -rnoE '^func (Fuzz[A-Za-z0-9]+)' --include='*_test.go' . | while IFS=: read -r file _ match; do
+	go test -run '^$' -fuzz "^${match#func }\$" -fuzztime "$FUZZTIME" "$(dirname "$file")" </dev/null
+done

@@ -15,19 +15,29 @@ func exit(args []string) int {
 	return code
 }
 
+// ready shows from outside that signals are handled from now on as the command
+// says: SIGUSR2 is ignored, which SigIgn in /proc/<pid>/status tells. Whether
+// SIGTERM is caught (SigCgt) tells nothing, since Go's runtime catches it before
+// main does, and then ends the program with 2.
+func ready() { signal.Ignore(syscall.SIGUSR2) }
+
 // sleep handles SIGTERM: as PID 1 a process without a handler never sees it.
 func sleep(args []string) int {
+	wait, code := duration(args, 0, forEver), number(args, 1, 0)
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT)
+	ready()
 	select {
 	case <-ended:
-	case <-time.After(duration(args, 0, forEver)):
+		return code
+	case <-time.After(wait):
+		return 0
 	}
-	return 0
 }
 
 func ignoreTerm(args []string) int {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
+	ready()
 	time.Sleep(duration(args, 0, forEver))
 	return 0
 }

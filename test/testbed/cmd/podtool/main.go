@@ -20,7 +20,7 @@ type command struct {
 
 var commands = map[string]command{
 	"exit":        {"exit CODE [AFTER]: wait AFTER (a duration), end with CODE", 1, exit},
-	"sleep":       {"sleep [DURATION]: sleep, for ever by default; end with 0 at SIGTERM", 0, sleep},
+	"sleep":       {"sleep [DURATION [CODE]]: sleep, for ever by default, and end with 0; with CODE, 0 by default, at SIGTERM", 0, sleep},
 	"ignore-term": {"ignore-term [DURATION]: sleep, whatever signal but SIGKILL comes", 0, ignoreTerm},
 	"lines":       {"lines N [PER-SECOND [BYTES]]: print N numbered lines, at full speed by default; N 0 is for ever", 1, lines},
 	"echo":        {"echo: copy stdin to stdout until it ends", 0, echo},
