@@ -94,7 +94,9 @@ func (podVolumes) Teardown(ctx context.Context, dir string) error { return volum
 // logStreamer is the log pump's client as the server sees it.
 type logStreamer struct{ c *logs.Client }
 
-// budget: the shape of server.LogStreamer
+// Stream implements server.LogStreamer.
+//
+// budget: the shape of that interface
 func (l logStreamer) Stream(ctx context.Context, id, path string, follow, timestamps bool, stdout, stderr io.Writer) error {
 	return l.c.Stream(ctx, logs.StreamOptions{ID: id, Path: path, Follow: follow, Timestamps: timestamps}, stdout, stderr)
 }

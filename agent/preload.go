@@ -24,10 +24,16 @@ const (
 	preloadRetry  = 2 * time.Second
 )
 
+// importer is what the preloader needs of containerd.
+type importer interface {
+	// Preload is containerd.Client's.
+	Preload(ctx context.Context, dir string) ([]containerd.PreloadResult, error)
+}
+
 // preloader imports the archives of a directory: at start, whenever it changes,
 // and again when containerd has come back without them.
 type preloader struct {
-	rt   *containerd.Client
+	rt   importer
 	dir  string
 	log  *slog.Logger
 	told map[string]string // errors that are in the log, by file
@@ -37,7 +43,7 @@ type preloader struct {
 	idle bool          // the last pass found all there is
 }
 
-func newPreloader(rt *containerd.Client, dir string, log *slog.Logger) *preloader {
+func newPreloader(rt importer, dir string, log *slog.Logger) *preloader {
 	return &preloader{rt: rt, dir: dir, log: log, told: map[string]string{}, pass: make(chan struct{})}
 }
 
@@ -88,7 +94,7 @@ func (p *preloader) once(ctx context.Context) bool {
 		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, runtime.ErrUnavailable) && ctx.Err() == nil {
 			p.log.Warn("cannot import images", "dir", p.dir, "err", err)
 		}
-		if errors.Is(err, os.ErrNotExist) {
+		if !errors.Is(err, runtime.ErrUnavailable) { // an image is not waited for that a broken directory may hold
 			p.end()
 		}
 		return errors.Is(err, os.ErrNotExist)

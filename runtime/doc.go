@@ -13,7 +13,8 @@
 // A container is one attempt to run one container of the pod's spec. Its ID is
 // a function of pod UID, container name and attempt (ContainerID), so that a
 // caller that was killed in the middle names the same object when it resumes.
-// An ID is never used for a second attempt.
+// An ID is never used for a second attempt in one life of a pod; a static pod that
+// was removed, forgotten and put back has its UID again, and with it its IDs.
 //
 //	           Create            Start              exit             Delete
 //	(nothing) --------> Created ---------> Running ---------> Exited --------> (nothing)

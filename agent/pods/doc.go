@@ -16,7 +16,9 @@
 // written before the first kernel object is made and removed after the last one
 // is gone: so whatever exists without a record is an orphan, and is removed.
 // Facts are durable before a container's process may exist (OpStart) and before
-// its task, the only other trace of its exit, is deleted (OpRemove).
+// its task, the only other trace of its exit, is deleted (OpRemove). An address
+// is free for another pod when no record has it any more, and a pod whose UID an
+// orphan bears waits until that is removed.
 //
 // # Leaving is not killing
 //

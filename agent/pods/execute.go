@@ -281,7 +281,11 @@ func (w *worker) startContainer(ctx context.Context, s lifecycle.Step) lifecycle
 	if err := w.flush(); err != nil {
 		return resultOf("FailedRecord", err)
 	}
+	if err := w.p.starts.take(ctx); err != nil {
+		return resultOf("RunContainerError", err)
+	}
 	err := w.p.d.Runtime.Start(ctx, s.ID)
+	w.p.starts.give()
 	switch {
 	case err == nil, errors.Is(err, runtime.ErrExited): // its exit will be seen
 		return lifecycle.Result{}
@@ -336,8 +340,7 @@ func (w *worker) teardown(ctx context.Context) error {
 	if err := w.p.d.Volumes.Teardown(ctx, w.p.store.Dir(w.uid)); err != nil {
 		return err
 	}
-	w.volumes, w.cgroup = nil, ""
-	w.p.addrs.release(w.uid)
+	w.volumes, w.cgroup = nil, "" // the addresses are free once that is on record
 	return nil
 }
 

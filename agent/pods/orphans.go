@@ -23,6 +23,9 @@ func (p *Pods) admit(w *worker) error {
 			n++
 		}
 	}
+	if p.sweeping == w.uid {
+		return fmt.Errorf("what is left of an earlier pod with the UID %s is being removed", w.uid)
+	}
 	if p.cfg.MaxPods > 0 && n >= p.cfg.MaxPods {
 		return fmt.Errorf("the node runs %d pods and maxPods is %d: the pod waits until one goes", n, p.cfg.MaxPods)
 	}
@@ -30,8 +33,11 @@ func (p *Pods) admit(w *worker) error {
 	return nil
 }
 
-// setQoS tells the cgroups what the burstable pods ask for together.
+// setQoS tells the cgroups what the burstable pods ask for together. What fails
+// is tried again when a pod comes or goes, at the latest after relist.
 func (p *Pods) setQoS() {
+	p.qos.Lock() // so that the last sum is the last that is set
+	defer p.qos.Unlock()
 	p.mu.Lock()
 	var milli int64
 	for _, w := range p.workers {
@@ -55,11 +61,24 @@ func (p *Pods) warnClamped(pod *v1.Pod, c *v1.Container) {
 	}
 }
 
-// known tells whether uid has a record, readable or not.
-func (p *Pods) known(uid string) bool {
+// removeOrphan removes an object of uid unless that has a record, readable or
+// not, or is about to get one. A pod of this UID that comes meanwhile is not
+// admitted before remove returns, so what it makes is not taken from it.
+func (p *Pods) removeOrphan(uid string, remove func() error) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.workers[uid] != nil || p.unreadable[uid]
+	if p.workers[uid] != nil || p.unreadable[uid] {
+		p.mu.Unlock()
+		return nil
+	}
+	p.sweeping = uid
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.sweeping = ""
+		p.mu.Unlock()
+		p.wake(uid)
+	}()
+	return remove()
 }
 
 // sweepOrphans removes what has no record, each time it is asked and once at
@@ -102,11 +121,13 @@ func (p *Pods) sweep(ctx context.Context) error {
 	busy := map[string]bool{} // UIDs of which a container could not be removed
 	var errs []error
 	for _, c := range containers {
-		if c.Pod.UID == "" || p.known(c.Pod.UID) {
+		if c.Pod.UID == "" {
 			continue
 		}
-		p.d.Logger.Info("removing an orphaned container", "pod", c.Pod.Namespace+"/"+c.Pod.Name, "uid", c.Pod.UID, "container", c.Name, "id", c.ID)
-		if err := p.d.Runtime.Delete(ctx, c.ID); err != nil {
+		if err := p.removeOrphan(c.Pod.UID, func() error {
+			p.d.Logger.Info("removing an orphaned container", "pod", c.Pod.Namespace+"/"+c.Pod.Name, "uid", c.Pod.UID, "container", c.Name, "id", c.ID)
+			return p.d.Runtime.Delete(ctx, c.ID)
+		}); err != nil {
 			busy[c.Pod.UID] = true
 			errs = append(errs, err)
 		}
@@ -126,13 +147,13 @@ func (p *Pods) sweep(ctx context.Context) error {
 			continue
 		}
 		for _, uid := range uids {
-			if p.known(uid) || busy[uid] {
+			if busy[uid] {
 				continue
 			}
-			p.d.Logger.Info("removing an orphaned "+kind.name, "uid", uid)
-			if err := kind.remove(uid); err != nil {
-				errs = append(errs, err)
-			}
+			errs = append(errs, p.removeOrphan(uid, func() error {
+				p.d.Logger.Info("removing an orphaned "+kind.name, "uid", uid)
+				return kind.remove(uid)
+			}))
 		}
 	}
 	return errors.Join(append(errs, p.sweepLogs(ctx))...)

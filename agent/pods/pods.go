@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	goruntime "runtime"
 	"sync"
 	"time"
 
@@ -27,8 +29,11 @@ type Pods struct {
 	// unreadable are the UIDs of records that could not be read: their pods
 	// are neither run nor removed.
 	unreadable map[string]bool
+	sweeping   string     // the UID of which an orphan is being removed
+	qos        sync.Mutex // held while the burstable pods' sum is made and set
 	running    sync.WaitGroup
 	pings      chan struct{}
+	starts     slots
 	clamped    sync.Once
 }
 
@@ -41,7 +46,8 @@ func New(cfg Config, d Deps) (*Pods, error) {
 	return &Pods{
 		cfg: cfg, d: d, store: store, addrs: newAddresses(),
 		workers: map[string]*worker{}, unreadable: map[string]bool{},
-		pings: make(chan struct{}),
+		pings:  make(chan struct{}),
+		starts: make(slots, startsPerCPU*goruntime.NumCPU()),
 	}, nil
 }
 
@@ -52,6 +58,7 @@ func (p *Pods) Run(ctx context.Context) error {
 	if err := p.takeUp(ctx); err != nil {
 		return err
 	}
+	p.setQoS() // a reboot loses it
 	p.reconcile(ctx)
 	sweep := make(chan struct{}, 1)
 	p.running.Go(func() { p.sweepOrphans(ctx, sweep) })
@@ -71,6 +78,7 @@ func (p *Pods) Run(ctx context.Context) error {
 			p.wake(uid)
 		case <-tick.C:
 			wake(sweep)
+			p.setQoS()
 			p.reconcile(ctx)
 		}
 	}
@@ -143,6 +151,12 @@ func (p *Pods) noteUnreadable(records []Record, leftovers []string) error {
 	for _, uid := range leftovers {
 		delete(p.unreadable, uid)
 	}
+	for uid := range p.unreadable { // what runs of it has its addresses, if they can be told
+		var f lifecycle.Facts
+		if readJSON(filepath.Join(p.store.Dir(uid), factsFile), &f) == nil {
+			p.addrs.hold(uid, f.PodIPs)
+		}
+	}
 	return nil
 }
 
@@ -156,9 +170,9 @@ func (p *Pods) clearLeftover(ctx context.Context, uid string) error {
 }
 
 // holdsAddresses tells whether a pod with these facts still needs its addresses:
-// one that ended and was torn down reports them but does not use them.
+// one that was torn down for good reports them but does not use them.
 func holdsAddresses(f lifecycle.Facts) bool {
-	return len(f.PodIPs) > 0 && (f.Ended == nil || !f.Sandbox.ReadyAt.IsZero())
+	return len(f.PodIPs) > 0 && !f.Sandbox.TornDown
 }
 
 // reconcile considers every desired pod and wakes every worker.
@@ -256,3 +270,22 @@ func wake(c chan struct{}) {
 	default:
 	}
 }
+
+// startsPerCPU bounds how many containers start at once. Starting one is nearly
+// all CPU time of shim and runc: more at once make none faster and all wait for
+// each other. Measured in test/bench.
+const startsPerCPU = 4
+
+// slots is a counting semaphore.
+type slots chan struct{}
+
+func (s slots) take(ctx context.Context) error {
+	select {
+	case s <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for other containers to start: %w", ctx.Err())
+	}
+}
+
+func (s slots) give() { <-s }

@@ -94,6 +94,22 @@ func (s *Store) Remove(uid string) error {
 	return nil
 }
 
+// Withdraw takes back a record that Create could not complete. It removes only
+// what Create writes: an earlier pod's volumes may still be below the directory.
+func (s *Store) Withdraw(uid string) error {
+	if !uidPattern.MatchString(uid) {
+		return nil // Create made nothing
+	}
+	dir := s.Dir(uid)
+	for _, name := range []string{specFile, factsFile} { // in this order: without pod.json it is no record
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("withdrawing record of pod %s: %w", uid, err)
+		}
+	}
+	_ = os.Remove(dir) // if nothing else is in it
+	return nil
+}
+
 // Load reads all records. Problems are those of single records; a record that
 // cannot be read is not in the result, and its pod must be left alone.
 // Leftovers are UIDs whose directory holds no accepted pod.

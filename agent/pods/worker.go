@@ -141,8 +141,7 @@ func (w *worker) accept(ctx context.Context) error {
 		err = w.p.store.Create(Record{UID: w.uid, Pod: w.pod, Origin: w.origin, Facts: f})
 	}
 	if err != nil {
-		w.p.addrs.release(w.uid)
-		w.active.Store(false)
+		w.unaccept()
 		f.PodIPs = nil
 		f.Sandbox.Failure = &lifecycle.Failure{Reason: "FailedAdmission", Message: err.Error(), At: stamp(w.began), Count: 1}
 		w.facts = f
@@ -155,6 +154,17 @@ func (w *worker) accept(ctx context.Context) error {
 	w.p.d.Metrics.Phase("record", w.now().Sub(w.began))
 	w.log.Info("pod accepted", "origin", w.origin, "addresses", f.PodIPs)
 	return nil
+}
+
+// unaccept undoes an acceptance that failed on the way. A record that cannot be
+// removed keeps the addresses that stand in it.
+func (w *worker) unaccept() {
+	w.active.Store(false)
+	if err := w.p.store.Withdraw(w.uid); err != nil {
+		w.log.Warn("cannot withdraw the record of a pod that could not be accepted", "err", err)
+		return
+	}
+	w.p.addrs.release(w.uid)
 }
 
 // look observes the pod and folds what it sees into the facts.
@@ -282,5 +292,8 @@ func (w *worker) flush() error {
 		return nil
 	}
 	w.saved = data
+	if !holdsAddresses(w.facts) { // not sooner: two records would have the same
+		w.p.addrs.release(w.uid)
+	}
 	return nil
 }

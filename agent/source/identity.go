@@ -17,7 +17,7 @@ import (
 
 // Annotations that kubelet puts on static pods, and so does davit.
 const (
-	AnnotationHash   = "kubernetes.io/config.hash"   // the UID
+	AnnotationHash   = "kubernetes.io/config.hash"   // of content, node and file; the UID unless the manifest has one
 	AnnotationSource = "kubernetes.io/config.source" // "file"
 	AnnotationSeen   = "kubernetes.io/config.seen"   // RFC 3339, when this process first read it
 )
@@ -25,9 +25,10 @@ const (
 // identify makes a static pod of what stands in a file: it changes o.Pod.
 func identify(o podspec.Object, nodeName string, now time.Time) (*Pod, *podspec.Problem) {
 	pod := o.Pod
+	sum := sha256.Sum256(fmt.Appendf(nil, "davit static pod\x00%s\x00host:%s\x00file:%s", o.Digest, nodeName, o.File))
+	hash := hex.EncodeToString(sum[:16])
 	if pod.UID == "" {
-		sum := sha256.Sum256(fmt.Appendf(nil, "davit static pod\x00%s\x00host:%s\x00file:%s", o.Digest, nodeName, o.File))
-		pod.UID = types.UID(hex.EncodeToString(sum[:16]))
+		pod.UID = types.UID(hash)
 	}
 	if pod.Namespace == "" {
 		pod.Namespace = v1.NamespaceDefault
@@ -41,7 +42,7 @@ func identify(o podspec.Object, nodeName string, now time.Time) (*Pod, *podspec.
 	if pod.Annotations == nil {
 		pod.Annotations = map[string]string{}
 	}
-	pod.Annotations[AnnotationHash] = string(pod.UID)
+	pod.Annotations[AnnotationHash] = hash
 	pod.Annotations[AnnotationSource] = "file"
 	pod.Annotations[AnnotationSeen] = now.Format(time.RFC3339Nano)
 	pod.Spec.NodeName = nodeName

@@ -21,7 +21,7 @@ const (
 	maxPackage   = 2500 // lines without tests
 )
 
-var excuse = regexp.MustCompile(`(?m)^\s*//budget: \S+`)
+var excuse = regexp.MustCompile(`(?m)^\s*// ?budget: \S+`) // gofmt puts a space into doc comments
 
 // excused tells whether a comment in the lines [from, to] gives a reason.
 func (s *source) excused(from, to int) bool {
