@@ -20,7 +20,7 @@ func chainID(diffIDs []digest.Digest) string { return identity.ChainID(diffIDs).
 
 func TestLifeOfAContainer(t *testing.T) {
 	onEachDaemon(t, func(t *testing.T, n *node) {
-		cfg := n.config("u1", "web", 0, "sh", "-c", "echo hello; echo oops >&2; exec podtool exit 42 1s")
+		cfg := n.config("u1", "web", 0, "sh", "-c", "echo hello; echo oops >&2; podtool read /end 1h; exec podtool exit 42")
 		n.create(cfg)
 		n.create(cfg)
 		if c := n.get(cfg.ID); c == nil || c.State != runtime.StateCreated || c.ContainerRef != cfg.ContainerRef ||
@@ -39,6 +39,10 @@ func TestLifeOfAContainer(t *testing.T) {
 			t.Errorf("shim's socket is not where it is looked for: %v", err)
 		}
 		n.create(cfg) // of what exists in any state
+		code, err := n.c.Exec(t.Context(), cfg.ID, runtime.ExecConfig{Command: []string{"podtool", "write", "/end", "now"}})
+		if err != nil || code != 0 {
+			t.Fatalf("telling the container to end: code %d, error %v", code, err)
+		}
 		c = n.await(cfg.ID, runtime.StateExited)
 		if c.Exit == nil || c.Exit.Code != 42 || c.Exit.OOMKilled || time.Since(c.Exit.At) > limit || c.Pid != 0 || c.StartedAt.Before(before) {
 			t.Fatalf("exited container is %+v, exit %+v", c, c.Exit)

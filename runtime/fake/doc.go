@@ -25,7 +25,7 @@
 //     node, a sandbox that is removed before its containers, a container that
 //     names a sandbox's namespace which is not there, log streams closed under
 //     a running container.
-//   - Processes end when told to (End), when the program they run ends of
+//   - Processes end when told to (End, Signal), when the program they run ends of
 //     itself (Program.RunFor) or by a signal. Which program a container runs is
 //     read from its command as podtool's (test/testbed/cmd/podtool), so that one
 //     suite drives containers here and there; Node.Programs overrides that.

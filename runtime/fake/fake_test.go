@@ -26,11 +26,16 @@ type harness struct {
 }
 
 func (h *harness) Runtime() runtime.Runtime { return h.rt }
-func (h *harness) RestartAgent()            { h.rt.Close(); h.rt = h.node.Runtime() }
+func (h *harness) StopAgent()               { h.rt.Close() }
+func (h *harness) StartAgent()              { h.rt = h.node.Runtime() }
 func (h *harness) StopDaemon()              { h.node.StopDaemon() }
 func (h *harness) StartDaemon()             { h.node.StartDaemon(h.how) }
 func (h *harness) Image() string            { return image }
 func (h *harness) Leaks() []string          { return h.node.Left() }
+
+// Heeds: a fake program heeds signals from its start.
+func (h *harness) Heeds(runtime.Container) bool { return true }
+func (h *harness) Kill(c runtime.Container)     { h.node.Signal(c.ID, syscall.SIGTERM) }
 
 func (h *harness) Config(ref runtime.ContainerRef, img *runtime.Image, args []string) *runtime.ContainerConfig {
 	return config(ref, img, args...)
@@ -118,9 +123,10 @@ func TestImpossibleThingsFailTheTest(t *testing.T) {
 			_ = rt.Start(t.Context(), cfg.ID)
 			_ = n.Logs().Close(t.Context(), cfg.ID)
 		},
-		"which does not run": func(n *fake.Node, _ *fake.Runtime) { n.End("none", runtime.Exit{}) },
-		"while it runs":      func(n *fake.Node, _ *fake.Runtime) { n.StartDaemon(fake.KeepStopped) },
-		"is adopted under":   func(_ *fake.Node, rt *fake.Runtime) { rt.Adopt([]runtime.ContainerRef{{ID: "x"}}) },
+		"is ended, which does not run":     func(n *fake.Node, _ *fake.Runtime) { n.End("none", runtime.Exit{}) },
+		"is signalled, which does not run": func(n *fake.Node, _ *fake.Runtime) { n.Signal("none", syscall.SIGTERM) },
+		"while it runs":                    func(n *fake.Node, _ *fake.Runtime) { n.StartDaemon(fake.KeepStopped) },
+		"is adopted under":                 func(_ *fake.Node, rt *fake.Runtime) { rt.Adopt([]runtime.ContainerRef{{ID: "x"}}) },
 	} {
 		var c complaints
 		n := fake.New(&c)

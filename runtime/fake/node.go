@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/davit-agent/davit/runtime"
@@ -139,6 +140,25 @@ func (n *Node) End(id string, x runtime.Exit) {
 		return
 	}
 	n.endLocked(id, c, x)
+}
+
+// Signal sends a signal to a container's process past the runtime, as kill(1) on
+// the machine does. Signalling what does not run fails the test.
+func (n *Node) Signal(id string, sig syscall.Signal) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := n.containers[id]
+	if c == nil || c.task == nil || c.task.exit != nil {
+		n.impossibleLocked("the process of container %s is signalled, which does not run", id)
+		return
+	}
+	n.signalLocked(id, c, sig)
+}
+
+func (n *Node) signalLocked(id string, c *container, sig syscall.Signal) {
+	if code, ends := c.task.program.signalled(sig); ends {
+		n.endLocked(id, c, runtime.Exit{Code: code})
+	}
 }
 
 // Lose takes a container's task away without anybody seeing its end, as a shim

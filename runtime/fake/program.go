@@ -57,7 +57,8 @@ func ProgramOf(cfg *runtime.ContainerConfig) Program {
 		// as PID 1.
 		return Program{ExitCode: int32(code), RunFor: wait, TermCode: 2}
 	case "sleep":
-		return Program{RunFor: d}
+		code, _ := strconv.ParseInt(arg(3), 10, 32)
+		return Program{RunFor: d, TermCode: int32(code)}
 	case "ignore-term":
 		return Program{RunFor: d, IgnoreTERM: true}
 	case "lines", "write", "shm", "sysv", "mqueue", "id", "get", "read":

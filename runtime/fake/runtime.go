@@ -246,9 +246,7 @@ func (r *Runtime) Signal(ctx context.Context, id string, sig syscall.Signal) err
 		return fmt.Errorf("signalling container %s: %w", id, runtime.ErrNotFound)
 	}
 	if c.task != nil && c.task.exit == nil {
-		if code, ends := c.task.program.signalled(sig); ends {
-			n.endLocked(id, c, runtime.Exit{Code: code})
-		}
+		n.signalLocked(id, c, sig)
 	}
 	return after(nil)
 }

@@ -3,7 +3,6 @@ package runtimetest
 import (
 	"errors"
 	"syscall"
-	"time"
 
 	"github.com/davit-agent/davit/runtime"
 	"github.com/davit-agent/davit/test/testbed"
@@ -20,16 +19,21 @@ func (s *suite) awaitDaemon() {
 	})
 }
 
+// restartAgent has another agent take over.
+func (s *suite) restartAgent() {
+	s.StopAgent()
+	s.StartAgent()
+}
+
 // testDaemonAway ends a container while the daemon is away: all calls but List
 // say so, the exit is seen at once, and it stays when the daemon is back.
 func testDaemonAway(s *suite) {
-	soon := s.run(ref("u1", "soon", 0), Program{ExitCode: 42, RunFor: 2 * time.Second})
+	soon := s.run(ref("u1", "soon", 0), Program{ExitCode: 42})
 	stays := s.run(ref("u2", "stays", 0), Program{})
 	created := s.create(ref("u3", "created", 0), Program{})
 	cfg := s.config(ref("u4", "new", 0), Program{})
 	pid := s.state(stays, runtime.StateRunning).Pid
-	s.state(soon, runtime.StateRunning)
-	s.calm()
+	ends := s.ready(soon)
 	s.StopDaemon()
 	ctx, rt := s.t.Context(), s.Runtime()
 	_, imgErr := rt.Image(ctx, s.Image())
@@ -45,8 +49,10 @@ func testDaemonAway(s *suite) {
 			s.t.Errorf("%s with the daemon away: %v, want ErrUnavailable", what, err)
 		}
 	}
-	s.exited(soon, 42)
+	s.calm()
+	s.Kill(ends)
 	s.woken("u1")
+	s.exited(soon, 42)
 	if c := s.state(stays, runtime.StateRunning); c.Pid != pid {
 		s.t.Errorf("pid %d became %d", pid, c.Pid)
 	}
@@ -66,10 +72,12 @@ func testDaemonAway(s *suite) {
 func testAgentRestarts(s *suite) {
 	r := ref("u1", "stays", 0)
 	stays := s.run(r, Program{})
-	soon := s.run(ref("u1", "soon", 0), Program{ExitCode: 42, RunFor: 100 * time.Millisecond})
+	soon := s.run(ref("u1", "soon", 0), Program{ExitCode: 42})
 	created := s.create(ref("u1", "created", 0), Program{})
-	before := s.state(stays, runtime.StateRunning)
-	s.RestartAgent()
+	before, ends := s.state(stays, runtime.StateRunning), s.ready(soon)
+	s.StopAgent()
+	s.Kill(ends)
+	s.StartAgent()
 	s.exited(soon, 42)
 	s.state(created, runtime.StateCreated)
 	after := s.state(stays, runtime.StateRunning)
@@ -89,20 +97,29 @@ func testAgentRestarts(s *suite) {
 func testAdoptAway(s *suite) {
 	stays, soon := ref("u1", "stays", 0), ref("u1", "soon", 0)
 	s.run(stays, Program{})
-	s.run(soon, Program{ExitCode: 42, RunFor: time.Second})
+	late := ref("u2", "late", 0)
+	s.run(soon, Program{ExitCode: 42})
+	s.run(late, Program{ExitCode: 43})
 	pid := s.state(stays.ID, runtime.StateRunning).Pid
+	first, second := s.ready(soon.ID), s.ready(late.ID)
 	s.StopDaemon()
-	s.RestartAgent()
-	s.watcher().Adopt([]runtime.ContainerRef{stays, soon})
+	s.StopAgent()
+	s.Kill(first)
+	s.StartAgent()
+	s.watcher().Adopt([]runtime.ContainerRef{stays, soon, late})
 	s.exited(soon.ID, 42)
+	s.state(late.ID, runtime.StateRunning)
+	s.Kill(second)
+	s.exited(late.ID, 43)
 	if c := s.state(stays.ID, runtime.StateRunning); c.Pid != pid || c.ContainerRef != stays {
 		s.t.Errorf("adopted container is %+v, had pid %d", c, pid)
 	}
 	s.StartDaemon()
 	s.awaitDaemon()
 	s.exited(soon.ID, 42)
+	s.exited(late.ID, 43)
 	s.state(stays.ID, runtime.StateRunning)
-	s.delete(stays.ID, soon.ID)
+	s.delete(stays.ID, soon.ID, late.ID)
 }
 
 // testNeverStarted tells apart what was never started, by whether the daemon
@@ -110,13 +127,13 @@ func testAdoptAway(s *suite) {
 func testNeverStarted(s *suite) {
 	id := s.create(ref("u1", "c", 0), Program{})
 	s.state(id, runtime.StateCreated)
-	s.RestartAgent()
+	s.restartAgent()
 	s.state(id, runtime.StateCreated)
 	s.StopDaemon()
 	s.StartDaemon()
 	s.awaitDaemon()
 	s.state(id, runtime.StateUnknown)
-	s.RestartAgent()
+	s.restartAgent()
 	s.state(id, runtime.StateUnknown)
 	// The caller knows that it never meant to start it; then it may.
 	s.start(id)

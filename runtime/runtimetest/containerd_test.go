@@ -2,11 +2,16 @@ package runtimetest_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -68,11 +73,50 @@ func (h *real) begin() {
 }
 
 func (h *real) Runtime() runtime.Runtime { return h.c }
-func (h *real) RestartAgent()            { h.end(); h.begin() }
+func (h *real) StopAgent()               { h.end() }
+func (h *real) StartAgent()              { h.begin() }
 func (h *real) StopDaemon()              { h.bed.Containerd.Kill() }
 func (h *real) StartDaemon()             { h.bed.Containerd.Start() }
 func (h *real) Image() string            { return image }
 func (h *real) Leaks() []string          { return h.bed.LeakCheck() }
+
+// Heeds looks for the sign that podtool gives when its handlers are in place:
+// it ignores SIGUSR2.
+func (h *real) Heeds(c runtime.Container) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Pid))
+	if err != nil {
+		h.t.Fatalf("reading what container %s does at signals: %v", c.Name, err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if set, is := strings.CutPrefix(line, "SigIgn:"); is {
+			mask, err := strconv.ParseUint(strings.TrimSpace(set), 16, 64)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			return mask>>(syscall.SIGUSR2-1)&1 != 0
+		}
+	}
+	return false
+}
+
+func (h *real) Kill(c runtime.Container) {
+	h.t.Helper()
+	fd, err := unix.PidfdOpen(int(c.Pid), 0)
+	if err != nil {
+		h.t.Fatalf("opening the process of container %s: %v", c.Name, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
+		h.t.Fatalf("signalling the process of container %s: %v", c.Name, err)
+	}
+	testbed.Poll(h.t, time.Minute, func() string {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		if n == 1 && err == nil {
+			return ""
+		}
+		return fmt.Sprintf("container %s does not end of SIGTERM (%v)", c.Name, err)
+	})
+}
 
 func (h *real) Config(ref runtime.ContainerRef, img *runtime.Image, args []string) *runtime.ContainerConfig {
 	return &runtime.ContainerConfig{

@@ -15,15 +15,10 @@ import (
 // Harness is a node with the implementation under test. A new one has no
 // containers. It removes itself when its test ends.
 type Harness interface {
+	Machine
 	// Runtime returns the implementation as the agent of now has it, which is
 	// also a runtime.Watcher.
 	Runtime() runtime.Runtime
-	// RestartAgent has the agent end (no container notices) and start anew,
-	// knowing nothing but what Adopt will tell it.
-	RestartAgent()
-	// StopDaemon takes the container daemon away, StartDaemon brings it back.
-	StopDaemon()
-	StartDaemon()
 	// Image returns the name of an image with podtool in /bin.
 	Image() string
 	// Config makes a configuration of a container that runs args in namespaces
@@ -33,11 +28,30 @@ type Harness interface {
 	Leaks() []string
 }
 
+// Machine is what happens past the implementation under test.
+type Machine interface {
+	// StopAgent has the agent end; no container notices. Its Runtime is not
+	// used any more. StartAgent starts one anew, which knows nothing but what
+	// Adopt will tell it.
+	StopAgent()
+	StartAgent()
+	// StopDaemon takes the container daemon away, StartDaemon brings it back.
+	StopDaemon()
+	StartDaemon()
+	// Heeds tells whether the program of a running container has come so far
+	// that it does at a signal what Program says.
+	Heeds(c runtime.Container) bool
+	// Kill sends SIGTERM to the process of a running container and waits for
+	// its end.
+	Kill(c runtime.Container)
+}
+
 // Program is what a container of the suite does.
 type Program struct {
-	ExitCode   int           // at its own end
+	// ExitCode is that of its own end or, without one, of SIGTERM.
+	ExitCode   int
 	RunFor     time.Duration // until its own end; 0 is never
-	IgnoreTERM bool          // SIGTERM does not end it; else it ends with 0
+	IgnoreTERM bool          // SIGTERM does not end it
 	Missing    bool          // there is no such program
 }
 
@@ -49,10 +63,13 @@ func (p Program) Args() []string {
 	case p.IgnoreTERM:
 		return []string{"/bin/podtool", "ignore-term"}
 	case p.RunFor == 0:
-		return []string{"/bin/podtool", "sleep"}
+		return []string{"/bin/podtool", "sleep", forEver.String(), strconv.Itoa(p.ExitCode)}
 	}
 	return []string{"/bin/podtool", "exit", strconv.Itoa(p.ExitCode), p.RunFor.String()}
 }
+
+// forEver is longer than any test runs.
+const forEver = 1000 * time.Hour
 
 // limit is how long anything may take on a busy machine.
 const limit = time.Minute
@@ -158,6 +175,20 @@ func (s *suite) state(id string, want runtime.State) runtime.Container {
 		s.t.Errorf("state %s with pid %d", c.State, c.Pid)
 	}
 	return *got
+}
+
+// ready waits until a container runs and its program heeds signals; before, a
+// signal does to it what it does to any program.
+func (s *suite) ready(id string) runtime.Container {
+	s.t.Helper()
+	c := s.state(id, runtime.StateRunning)
+	testbed.Poll(s.t, limit, func() string {
+		if s.Heeds(c) {
+			return ""
+		}
+		return fmt.Sprintf("the program of %s does not heed signals", c.Name)
+	})
+	return c
 }
 
 // exited waits for a container's end and checks the exit code.

@@ -88,7 +88,7 @@ func testLife(s *suite) {
 		s.t.Errorf("running container is %+v, was %+v", running, c)
 	}
 	twice("create of what runs", func() error { return rt.Create(ctx, cfg) })
-	if again := s.state(r.ID, runtime.StateRunning); again.Pid != running.Pid {
+	if again := s.ready(r.ID); again.Pid != running.Pid {
 		s.t.Errorf("pid %d became %d", running.Pid, again.Pid)
 	}
 	s.signal(r.ID, syscall.SIGTERM)
@@ -118,6 +118,7 @@ func testExits(s *suite) {
 		s.run(ref("u2", "highest", 0), Program{RunFor: soon, ExitCode: 255}): 255,
 	}
 	killed := s.run(ref("u2", "killed", 0), Program{IgnoreTERM: true})
+	s.ready(killed)
 	s.signal(killed, syscall.SIGTERM)
 	for id, code := range ids {
 		s.exited(id, code)

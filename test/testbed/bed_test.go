@@ -3,8 +3,7 @@ package testbed
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,12 @@ import (
 
 // runContainer starts a container in the Bed as any containerd client would.
 func runContainer(t *testing.T, b *Bed, args ...string) (context.Context, containerd.Task) {
+	t.Helper()
+	return runInGroup(t, b, "x", args...)
+}
+
+// runInGroup starts it in a group of its shim's.
+func runInGroup(t *testing.T, b *Bed, group string, args ...string) (context.Context, containerd.Task) {
 	t.Helper()
 	ctx := namespaces.WithNamespace(t.Context(), b.Namespace)
 	c := b.Client(b.Namespace)
@@ -40,7 +45,8 @@ func runContainer(t *testing.T, b *Bed, args ...string) (context.Context, contai
 		t.Fatal(err)
 	}
 	x, err := c.NewContainer(ctx, "x", containerd.WithNewSnapshot("x", img),
-		containerd.WithNewSpec(oci.WithImageConfigArgs(img, args), oci.WithCgroup(b.CgroupParent()+"/x")))
+		containerd.WithNewSpec(oci.WithImageConfigArgs(img, args), oci.WithCgroup(b.CgroupParent()+"/x"),
+			oci.WithAnnotations(map[string]string{"io.containerd.runc.v2.group": group})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,10 +73,8 @@ func gone(t *testing.T, id, dir string) {
 	if dirs := cgroupDirs(id); len(dirs) > 0 {
 		t.Errorf("cgroups are still there: %v", dirs)
 	}
-	// The names of shims' sockets derive from daemon, namespace and container.
-	name := sha256.Sum256([]byte(filepath.Join(addressIn(dir), "davit-"+id, "x")))
-	if _, err := os.Stat(shimDir + hex.EncodeToString(name[:])); err == nil {
-		t.Errorf("the shim's socket %x is still there", name)
+	if _, err := os.Stat(shimAddress(dir, "davit-"+id, "x")); err == nil {
+		t.Error("the shim's socket is still there")
 	}
 	if left := runcStates(id, dir); len(left) > 0 {
 		t.Errorf("runc's state is still there: %v", left)
@@ -134,6 +138,59 @@ func testNode(t *testing.T, bin string) {
 	for _, s := range sockets {
 		if _, err := os.Stat(s); err == nil {
 			t.Errorf("socket %s is still there", s)
+		}
+	}
+}
+
+// TestSocketsOfDeadShimsGo kills the shim of a group and deletes its container,
+// so that no process and no bundle tells of the shim's socket any more.
+func TestSocketsOfDeadShimsGo(t *testing.T) {
+	for name, bin := range map[string]string{"1.6": "", "2.x": BuildContainerd2(t)} {
+		var socket, other string
+		t.Cleanup(func() { os.Remove(other) })
+		ok := t.Run(name, func(t *testing.T) {
+			b := New(t, Options{Containerd: bin})
+			ctx, task := runInGroup(t, b, "a-group", "sleep")
+			socket = shimAddress(b.Dir, b.Namespace, "a-group")
+			other = shimAddress("/nobody", b.Namespace, "a-group")
+			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: other})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.SetUnlinkOnClose(false)
+			l.Close() // as dead as that of the shim, and another daemon's
+			for _, p := range processes(b.ID, b.Dir) {
+				if p.name == "containerd-shim" {
+					proc, _ := os.FindProcess(p.pid)
+					_ = proc.Kill()
+				}
+			}
+			_, _ = task.Delete(ctx, containerd.WithProcessKill)
+			Poll(t, limit, func() string {
+				if left, _ := filepath.Glob(b.Path("ctrd/state/io.containerd.runtime.v2.task/*/*")); len(left) > 0 {
+					return "bundles are there: " + strings.Join(left, " ")
+				}
+				return ""
+			})
+			x, err := b.Client(b.Namespace).LoadContainer(ctx, "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := x.Delete(ctx, containerd.WithSnapshotCleanup); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(socket); err != nil {
+				t.Fatalf("the daemon removes sockets of dead shims: %v", err)
+			}
+		})
+		if !ok {
+			continue
+		}
+		if _, err := os.Stat(socket); err == nil {
+			t.Errorf("%s: socket %s is still there", name, socket)
+		}
+		if _, err := os.Stat(other); err != nil {
+			t.Errorf("%s: another daemon's socket: %v", name, err)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package testbed
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -59,7 +58,7 @@ func remove(id, dir string) error {
 		errs = append(errs, err)
 	}
 	for _, s := range sockets {
-		_ = os.Remove(s)
+		errs = append(errs, removeSocket(s))
 	}
 	for _, dir := range runcStates(id, dir) {
 		errs = append(errs, os.RemoveAll(dir))
@@ -93,47 +92,6 @@ func removeDir(dir string) error {
 	}
 	points, err := mountsBelow(dir)
 	return errors.Join(err, fmt.Errorf("unmounting: %d mounts stay below %s: %v", len(points), dir, points))
-}
-
-// shimDir is where shims of every containerd have their sockets, whatever the
-// daemon's own directories.
-const shimDir = "/run/containerd/s/"
-
-// shimSockets returns the paths of the sockets of the Bed's shims: those that
-// are bound in its network namespace and those that bundles name. A socket's
-// file survives its shim's death by SIGKILL.
-func shimSockets(id, dir string) []string {
-	var found []string
-	add := func(address string) {
-		if path := strings.TrimPrefix(address, "unix://"); strings.HasPrefix(path, shimDir) {
-			found = append(found, path)
-		}
-	}
-	for _, p := range processes(id, dir) {
-		data, _ := os.ReadFile(procFile(p.pid, "net/unix"))
-		if p.why != "in the network namespace" {
-			continue
-		}
-		for line := range strings.Lines(string(data)) {
-			if f := strings.Fields(line); len(f) == 8 {
-				add(f[7])
-			}
-		}
-		break // all processes of a namespace show the same
-	}
-	bundles, _ := filepath.Glob(filepath.Join(dir, "ctrd/state/io.containerd.runtime.v2.task/*/*"))
-	for _, b := range bundles {
-		if data, err := os.ReadFile(filepath.Join(b, "address")); err == nil {
-			add(strings.TrimSpace(string(data)))
-		}
-		var boot struct {
-			Address string `json:"address"`
-		}
-		if data, err := os.ReadFile(filepath.Join(b, "bootstrap.json")); err == nil && json.Unmarshal(data, &boot) == nil {
-			add(boot.Address)
-		}
-	}
-	return found
 }
 
 // runcDir is where runc, as containerd's shim calls it, keeps its state.
