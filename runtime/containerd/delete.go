@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"time"
 
@@ -128,16 +129,13 @@ func (c *Client) reap(ctx context.Context, id string) error {
 			c.log.Warn("cannot remove what is left of a cgroup", "container", id, "error", err)
 		}
 	}
-	group := ""
-	if c.groups.Leave(id, false); c.groups.Idle(id) {
-		group = c.groups.NameOf(id)
-	}
-	return c.reapShim(ctx, id, group)
+	c.groups.Leave(id, false)
+	return c.reapShim(ctx, id, c.groups.NameOf(id), c.groups.Idle(id))
 }
 
-// reapShim removes a container that only its shim knows, and that shim if no
-// other container is in it. Group "" is none.
-func (c *Client) reapShim(ctx context.Context, id, group string) error {
+// reapShim removes a container that only its shim knows, and that shim too if it
+// is idle. Group "" is none.
+func (c *Client) reapShim(ctx context.Context, id, group string, idle bool) error {
 	if group == "" {
 		return nil
 	}
@@ -154,6 +152,9 @@ func (c *Client) reapShim(ctx context.Context, id, group string) error {
 	if err := reapContainer(ctx, conn, id); err != nil {
 		return fmt.Errorf("reaping a container that only its shim knows: %w", err)
 	}
+	if !idle {
+		return nil
+	}
 	// It leaves only if it has no container, whatever we believe.
 	if err := conn.Shutdown(ctx, id); err != nil {
 		return fmt.Errorf("reaping a shim without containers: %w", err)
@@ -162,10 +163,23 @@ func (c *Client) reapShim(ctx context.Context, id, group string) error {
 }
 
 func reapContainer(ctx context.Context, conn *shim.Client, id string) error {
-	st, err := conn.State(ctx, id)
+	err := endInShim(ctx, conn, id)
+	if err != nil {
+		bundled := conn.WithBundle(ctx, id, func() error { return endInShim(ctx, conn, id) })
+		if !errors.Is(bundled, fs.ErrExist) { // else it was not that
+			err = bundled
+		}
+	}
 	if errors.Is(err, shim.ErrNotFound) || errors.Is(err, shim.ErrGone) {
 		return nil
 	}
+	return err
+}
+
+// endInShim kills a container if it runs and deletes it; nil if the shim does not
+// have it.
+func endInShim(ctx context.Context, conn *shim.Client, id string) error {
+	st, err := conn.State(ctx, id)
 	if err == nil && (st.Running || st.Created) {
 		if err = conn.Kill(ctx, id); err == nil || errors.Is(err, shim.ErrNotFound) {
 			_, err = conn.Wait(ctx, id)

@@ -132,7 +132,7 @@ func (c *Client) createTask(ctx context.Context, e known.Entry) error {
 		if err != nil {
 			return err
 		}
-		err = c.reapShim(ctx, e.ID, abandoned)
+		err = c.reapShim(ctx, e.ID, abandoned, true)
 		if err == nil {
 			err = c.regroup(ctx, e, group)
 		}

@@ -26,8 +26,15 @@ import (
 
 var (
 	seed  = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the random moments")
-	kills = flag.Int("kills", 50, "how often each victim is killed")
+	kills = flag.Int("kills", number(os.Getenv("KILLS"), 50), "how often each victim is killed; KILLS in the environment")
 )
+
+func number(s string, def int) int {
+	if n, err := strconv.Atoi(s); err == nil {
+		return n
+	}
+	return def
+}
 
 const patience = 2 * time.Minute
 
@@ -305,7 +312,7 @@ func TestLongKillAgent(t *testing.T) {
 	}
 	t.Logf("kills during steps: %v", s.hit)
 	for _, op := range ops {
-		if s.hit[op] == 0 {
+		if s.hit[op] == 0 && *kills >= 50 {
 			t.Errorf("no kill hit a step %q", op)
 		}
 	}
