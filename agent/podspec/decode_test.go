@@ -249,12 +249,15 @@ func TestRead(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{web, web + "---\n" + web, "a: &a [*a]", `{"apiVersion":"v1","kind":"Pod"}`, "<<: {a: b}", "? [a]\n: b", "--- |\n x\n...\n---", "{\"a\":\"\\ud83d\"}"} {
+	for _, s := range []string{web, web + "---\n" + web, "a: &a [*a]", `{"apiVersion":"v1","kind":"Pod"}`, "<<: {a: b}", "? [a]\n: b", "--- |\n x\n...\n---", "{\"a\":\"\\ud83d\"}", "\r\r0"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		objs, problems := Read(data, "f")
-		lines := bytes.Count(data, []byte("\n")) + 1
+		lines := 1 // YAML 1.1 breaks lines at more than newlines
+		for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} {
+			lines += bytes.Count(data, []byte(end))
+		}
 		for _, p := range problems {
 			if p.Message == "" || p.Line < 0 || p.Line > lines+1 {
 				t.Errorf("problem %+v of a text of %d lines", p, lines)
