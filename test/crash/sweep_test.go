@@ -335,10 +335,10 @@ func killContainerd(t *testing.T, bin string, kills int) {
 			s.churn()
 		}
 		s.moment(i, offset)
-		s.n.Bed.Containerd.Kill()
-		for _, op := range s.underWay(offset) {
+		for _, op := range s.underWay(offset) { // afterwards it has failed at once
 			s.hit[op]++
 		}
+		s.n.Bed.Containerd.Kill()
 		time.Sleep(time.Duration(s.rng.IntN(200)) * time.Millisecond)
 		s.n.Bed.Containerd.Start()
 	}
@@ -357,10 +357,14 @@ func TestLongKillPump(t *testing.T) {
 		}
 		s.moment(i, offset)
 		if pid := s.pump(); pid != 0 {
+			for _, op := range s.underWay(offset) {
+				s.hit[op]++
+			}
 			p, _ := os.FindProcess(pid)
 			_ = p.Kill()
 		}
 	}
+	t.Logf("kills during steps: %v", s.hit)
 	s.settled(steady)
 	s.ranOnce()
 	s.end(steady)
