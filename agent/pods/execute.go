@@ -281,11 +281,9 @@ func (w *worker) startContainer(ctx context.Context, s lifecycle.Step) lifecycle
 	if err := w.flush(); err != nil {
 		return resultOf("FailedRecord", err)
 	}
-	if err := w.p.starts.take(ctx); err != nil {
-		return resultOf("RunContainerError", err)
-	}
+	done := w.p.starts.take(ctx)
 	err := w.p.d.Runtime.Start(ctx, s.ID)
-	w.p.starts.give()
+	done()
 	switch {
 	case err == nil, errors.Is(err, runtime.ErrExited): // its exit will be seen
 		return lifecycle.Result{}
