@@ -155,8 +155,12 @@ func (n *node) ended(cfg *runtime.ContainerConfig) error {
 	case list[i].State == runtime.StateUnknown:
 		return nil // the daemon lost it: that is allowed, if it says so
 	case list[i].State == runtime.StateExited:
-		if c := list[i].Exit.Code; c != 5 && c != 137 {
-			return fmt.Errorf("exit code %d", c)
+		out := n.pump.output(cfg.ID)
+		// 1 without output is runc's own: containerd takes a "runc start" along
+		// that it waits for, and the init that was to exec finds its FIFO without
+		// a reader.
+		if c := list[i].Exit.Code; c != 5 && c != 137 && (c != 1 || out != "") {
+			return fmt.Errorf("exit code %d, output %q", c, out)
 		}
 		return nil
 	}
