@@ -20,6 +20,9 @@ func Apply(pod *v1.Pod, f Facts, s Step, r Result, now time.Time) Facts {
 
 // apply is Apply in place; f must be a clone.
 func apply(pod *v1.Pod, f *Facts, s Step, r Result, now time.Time) {
+	if r.Pending {
+		return
+	}
 	ok := r.Reason == ""
 	switch s.Op {
 	case OpSetup:

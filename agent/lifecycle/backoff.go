@@ -9,7 +9,8 @@ const (
 	crashForget  = 10 * time.Minute // a run longer than this starts the row anew
 	pullDelay    = 10 * time.Second
 	pullMax      = 5 * time.Minute
-	createDelay  = 10 * time.Second // other failures of OpCreate: kubelet's resync
+	createDelay  = 10 * time.Second       // other failures of OpCreate: kubelet's resync
+	renewDelay   = 100 * time.Millisecond // what changes all the time causes no faster a row of tries
 	setupDelay   = time.Second
 	setupMax     = time.Minute
 	startDelay   = time.Second // of an OpStart that may still succeed
@@ -17,6 +18,7 @@ const (
 	signalDelay  = time.Second // of an OpSignal that failed
 	signalMax    = 10 * time.Second
 	killAgain    = 10 * time.Second
+	evictGrace   = time.Second
 	minimumGrace = 2 * time.Second // from a stop signal to SIGKILL, whatever the deadline
 	// pullErrorShown is how long ErrImagePull is reported before it gives way to
 	// ImagePullBackOff. kubelet changes it at its next sync, some seconds later.
@@ -35,8 +37,10 @@ const (
 	reasonStatusUnknown = "ContainerStatusUnknown"
 	reasonRunError      = "RunContainerError"
 	reasonPull          = "ErrImagePull"
+	reasonNeverPull     = "ErrImageNeverPull"
 	reasonPullBackOff   = "ImagePullBackOff"
 	reasonCrashLoop     = "CrashLoopBackOff"
+	reasonEvicted       = "Evicted"
 	reasonCreating      = "ContainerCreating"
 	reasonInitializing  = "PodInitializing"
 )
@@ -84,14 +88,25 @@ func (x *Failure) pullFailed() bool {
 }
 
 // retryCreate returns when OpCreate is to be tried again after x; zero: now.
-func retryCreate(x *Failure) time.Time {
+func (s *Seen) retryCreate(x *Failure) time.Time {
 	switch {
 	case x == nil:
 		return time.Time{}
 	case x.pullFailed():
-		return x.At.Add(doubled(pullDelay, pullMax, x.Count))
+		return x.renewed(s.ImagesAt, x.At.Add(doubled(pullDelay, pullMax, x.Count)))
+	case x.Reason == reasonNeverPull:
+		return x.renewed(s.ImagesAt, x.At.Add(createDelay))
 	}
-	return x.At.Add(createDelay)
+	return x.renewed(s.ObjectsAt, x.At.Add(createDelay))
+}
+
+// renewed returns when to try again what was to be tried again at t, if what it
+// may have failed for want of changed at changed.
+func (x *Failure) renewed(changed, t time.Time) time.Time {
+	if soon := x.At.Add(renewDelay); changed.After(x.At) && soon.Before(t) {
+		return soon
+	}
+	return t
 }
 
 // retryStart returns when OpStart is to be tried again after x; zero: now.
@@ -111,11 +126,11 @@ func retrySignal(x *Failure) time.Time {
 }
 
 // retrySetup returns when OpSetup is to be tried again after x; zero: now.
-func retrySetup(x *Failure) time.Time {
+func (s *Seen) retrySetup(x *Failure) time.Time {
 	if x == nil {
 		return time.Time{}
 	}
-	return x.At.Add(doubled(setupDelay, setupMax, x.Count))
+	return x.renewed(s.ObjectsAt, x.At.Add(doubled(setupDelay, setupMax, x.Count)))
 }
 
 // failed returns the failure that r is, in a row with before.

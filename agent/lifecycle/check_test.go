@@ -119,7 +119,7 @@ func (w *world) checkStart(s Step, c *simContainer) {
 func (w *world) mayDie(s Step, c *simContainer) {
 	w.t.Helper()
 	f := &w.facts
-	if f.Deletion != nil || f.Ended != nil || c.era != w.era || !w.sandbox {
+	if f.Deletion != nil || f.Ended != nil || f.Evicted != nil || c.era != w.era || !w.sandbox {
 		return
 	}
 	if m, _ := w.kindOf(c.Name); m.kind == kindSidecar {

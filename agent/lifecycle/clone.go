@@ -24,6 +24,7 @@ func clone(f Facts) Facts {
 	}
 	f.Deletion = copyOf(f.Deletion)
 	f.Ended = copyOf(f.Ended)
+	f.Evicted = copyOf(f.Evicted)
 	f.Conditions = cloneConditions(f.Conditions)
 	return f
 }

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,9 @@ func conditions(in Input, s *v1.PodStatus) []v1.PodCondition {
 			cs = append(cs, c)
 		}
 	}
+	if in.Facts.Evicted != nil {
+		cs = slices.DeleteFunc(cs, func(c v1.PodCondition) bool { return c.Type == v1.DisruptionTarget })
+	}
 	others := cs
 	ready := containersReady(in.Pod, s)
 	add := func(t v1.PodConditionType, c v1.PodCondition) {
@@ -50,6 +54,9 @@ func conditions(in Input, s *v1.PodStatus) []v1.PodCondition {
 	add(v1.PodReady, gated(in.Pod, others, ready))
 	add(v1.ContainersReady, ready)
 	add(v1.PodScheduled, is(true))
+	if e := in.Facts.Evicted; e != nil {
+		add(v1.DisruptionTarget, v1.PodCondition{Status: v1.ConditionTrue, Reason: "TerminationByKubelet", Message: e.Message})
+	}
 	return cs
 }
 

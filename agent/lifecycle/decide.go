@@ -38,7 +38,7 @@ func decide(in Input) *planner {
 			p.do(Step{Op: OpForget, Why: "nothing of the deleted pod is left"})
 		}
 	case over || p.f.Ended != nil:
-		if p.windDown(p.stopRules("the pod is over")) && !p.f.Sandbox.TornDown {
+		if p.windDown(p.endRules()) && !p.f.Sandbox.TornDown {
 			p.do(Step{Op: OpTeardown, Why: "the pod has ended"})
 		}
 	default:
@@ -82,7 +82,7 @@ func (p *planner) run() {
 	}
 	if p.f.Sandbox.ReadyAt.IsZero() {
 		p.sweep() // no container comes over from a sandbox before this
-		if t := retrySetup(p.f.Sandbox.Failure); t.After(p.now) {
+		if t := p.in.Seen.retrySetup(p.f.Sandbox.Failure); t.After(p.now) {
 			p.wait(t, "setting up the pod failed: "+p.f.Sandbox.Failure.Message)
 			return
 		}
@@ -176,7 +176,7 @@ func (p *planner) ensure(m member) bool {
 	case a != nil && !a.Removed:
 		p.backedOff(m, cf) // the sweep removes it first
 		return false
-	case p.backedOff(m, cf):
+	case p.backedOff(m, cf), p.pulling(m):
 		return false
 	}
 	p.create(m, a.next(), "it should run")
@@ -187,12 +187,15 @@ func (p *planner) ensure(m member) bool {
 // start takes up an attempt that is not known to have a process.
 func (p *planner) start(m member, cf ContainerFacts) bool {
 	created := !cf.Current.Starting.IsZero()
-	t := retryCreate(cf.Failure)
+	t := p.in.Seen.retryCreate(cf.Failure)
 	if created {
 		t = retryStart(cf.Failure)
 	}
 	if t.After(p.now) {
 		p.wait(t, fmt.Sprintf("starting container %s failed: %s", m.Name, cf.Failure.Message))
+		return false
+	}
+	if !created && p.pulling(m) {
 		return false
 	}
 	if !created {
@@ -214,7 +217,7 @@ func (p *planner) backedOff(m member, cf ContainerFacts) bool {
 	if cf.Current.in(p.f.Sandbox.Generation) {
 		crash = cf.BackOff.Until
 	}
-	create := retryCreate(cf.Failure)
+	create := p.in.Seen.retryCreate(cf.Failure)
 	if create.After(p.now) {
 		p.wait(create, fmt.Sprintf("creating container %s failed: %s", m.Name, cf.Failure.Message))
 		if cf.Failure.pullFailed() {
@@ -223,6 +226,15 @@ func (p *planner) backedOff(m member, cf ContainerFacts) bool {
 	}
 	p.wait(crash, fmt.Sprintf("back-off %s of container %s", cf.BackOff.Delay, m.Name))
 	return create.After(p.now) || crash.After(p.now)
+}
+
+// pulling tells whether m's image is being pulled, which ends with a wake.
+func (p *planner) pulling(m member) bool {
+	how, ok := p.in.Seen.Pulling[m.Name]
+	if ok {
+		p.waits = append(p.waits, fmt.Sprintf("container %s waits for its image: %s", m.Name, how))
+	}
+	return ok
 }
 
 // sweep removes what has exited and is recorded, and what is not known, and

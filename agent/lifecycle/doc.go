@@ -49,6 +49,13 @@
 //   - restartCount is counted when the next attempt's container exists. The
 //     first restart is immediate, then 10 s, 20 s ... 5 min from the exit; more
 //     than 10 min of running start the row anew.
+//   - A pull is no step: a step must not take minutes. OpCreate of a container
+//     whose image is absent begins a pull and is pending; Seen.Pulling keeps it
+//     from being tried again until the pull has ended. Other containers do not
+//     wait for it (with kubelet they wait if they stand behind it in the spec).
+//   - Back-off is there to spare what will fail again. So it is cut short when
+//     what a step may have failed for want of (a ConfigMap, an image) changed.
+//   - An eviction is a fact, like a deletion, that the caller asks for (Evict).
 //   - All within one grace: main and init containers get the stop signal at
 //     once, sidecars one by one in reverse order when no main container runs,
 //     or at the deadline. From the stop signal to SIGKILL there are at least

@@ -10,6 +10,9 @@ import (
 // any more, and how. It follows from recorded exits only, so it never changes
 // back; sidecars may still run (Ended is set when they are gone).
 func outcome(pod *v1.Pod, f *Facts) (phase v1.PodPhase, message string, over bool) {
+	if f.Evicted != nil {
+		return v1.PodFailed, f.Evicted.Message, true
+	}
 	if done, good := mainsDone(pod, f); done {
 		if good {
 			return v1.PodSucceeded, "", true
@@ -74,6 +77,21 @@ func settle(pod *v1.Pod, f *Facts, certain bool, now time.Time) {
 		}
 	}
 	f.Ended = &Ended{Phase: phase, Message: message, At: now}
+	if f.Evicted != nil {
+		f.Ended.Reason = f.Evicted.Reason
+	}
+}
+
+// Evict returns f with the pod to be ended by the node: its containers are
+// stopped within a second, as kubelet does, and it is Failed for good. A pod that
+// is over already stays as it is.
+func Evict(f Facts, message string, now time.Time) Facts {
+	if f.Evicted != nil || f.Ended != nil {
+		return f
+	}
+	f = clone(f)
+	f.Evicted = &Eviction{At: stamp(now), Reason: reasonEvicted, Message: message}
+	return f
 }
 
 // RequestDeletion returns f with the pod's deletion asked for. A further

@@ -22,7 +22,9 @@ type Facts struct {
 	Deletion   *Deletion                 `json:"deletion,omitempty"`
 	// Ended is set once, when the pod is Succeeded or Failed for good; from
 	// then on nothing of it is started again.
-	Ended      *Ended            `json:"ended,omitempty"`
+	Ended *Ended `json:"ended,omitempty"`
+	// Evicted is set once, when the node ends the pod before its time.
+	Evicted    *Eviction         `json:"evicted,omitempty"`
 	Conditions []v1.PodCondition `json:"conditions,omitempty"` // as last reported: holds transition times
 }
 
@@ -96,6 +98,13 @@ type Deletion struct {
 	At     time.Time     `json:"at"`    // when it was asked for
 	Grace  time.Duration `json:"grace"` // from At to SIGKILL
 	Reason string        `json:"reason"`
+}
+
+// Eviction is why the node ends a pod: it will be Failed, with this reason.
+type Eviction struct {
+	At      time.Time `json:"at"`
+	Reason  string    `json:"reason"` // Evicted
+	Message string    `json:"message"`
 }
 
 // Ended is a terminal phase.

@@ -25,6 +25,13 @@ type Seen struct {
 	RuntimeDown bool
 	Sandbox     bool                // set up and intact
 	Containers  []runtime.Container // of this pod, any attempt, the pod's init excluded
+	// Pulling tells, by container, how far the pull of its image is, for people.
+	// The container's OpCreate waits for the end of it.
+	Pulling map[string]string
+	// ObjectsAt and ImagesAt tell when ConfigMaps and Secrets, and the images
+	// of this node, last changed: what failed before that for want of one of
+	// them is tried again without its back-off.
+	ObjectsAt, ImagesAt time.Time
 }
 
 // Op is what a step does.
@@ -55,6 +62,7 @@ type Step struct {
 type Result struct {
 	Reason  string // non-empty: it failed; Kubernetes' reason (ErrImagePull, CreateContainerError, StartError, ...)
 	Message string
+	Pending bool   // of OpCreate: neither done nor failed; Seen.Pulling tells when to go on
 	Final   bool   // of OpStart: this attempt will never run (runtime.ErrStart)
 	Image   string // of OpCreate: normalised name and ID
 	ImageID string

@@ -79,7 +79,7 @@ func event(t *rapid.T, w *world) {
 	}
 	switch rapid.SampledFrom([]string{
 		"turn", "turn", "turn", "turn", "turn", "turn", "exit", "exit", "pass", "pass", "stubborn",
-		"daemon", "down", "sandbox", "reboot", "delete", "crash", "save", "oom",
+		"daemon", "down", "sandbox", "reboot", "delete", "crash", "save", "oom", "evict", "absent", "pulled", "renewed",
 	}).Draw(t, "event") {
 	case "exit":
 		if c := pick(runtime.StateRunning); c != nil {
@@ -112,6 +112,17 @@ func event(t *rapid.T, w *world) {
 			w.facts = RequestDeletion(w.facts, grace, "test", w.now)
 			w.save()
 		}
+	case "evict":
+		if rapid.IntRange(0, 9).Draw(t, "rare") == 0 {
+			w.facts = Evict(w.facts, "test", w.now)
+			w.save()
+		}
+	case "absent":
+		absent(rapid.SampledFrom(members(w.pod)).Draw(t, "image").Name)(w)
+	case "pulled":
+		pulled(rapid.SampledFrom(members(w.pod)).Draw(t, "image").Name)(w)
+	case "renewed":
+		w.objectsAt, w.imagesAt = w.now, w.now
 	case "crash":
 		w.crash()
 	case "save":
@@ -173,6 +184,8 @@ func TestConvergesFromOldRecords(t *testing.T) {
 
 func converge(t *rapid.T, w *world, m *monitor) {
 	w.log = nil
+	clear(w.absent)
+	clear(w.pulling)
 	for range 300 {
 		if w.forgotten {
 			break

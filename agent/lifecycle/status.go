@@ -11,7 +11,7 @@ import (
 )
 
 // Status returns the pod's status as kubelet reports it. It follows from what
-// is recorded and the time alone. The caller stores its Conditions in Facts:
+// is recorded and the time alone, but for how far pulls are. The caller stores its Conditions in Facts:
 // they hold the transition times.
 func Status(in Input) v1.PodStatus {
 	f := &in.Facts
@@ -130,6 +130,7 @@ func waiting(in Input, m member, cf ContainerFacts) *v1.ContainerStateWaiting {
 		reason = reasonInitializing
 	}
 	w := &v1.ContainerStateWaiting{Reason: reason}
+	w.Message = in.Seen.Pulling[m.Name]
 	if x := f.Sandbox.Failure; x != nil {
 		w.Message = x.Message // kubelet tells it in an event only
 	}

@@ -36,6 +36,16 @@ func (p *planner) stopRules(why string) stopRules {
 	return stopRules{deadline: began.Add(grace), atOnce: grace <= 0, why: why}
 }
 
+// endRules are those of a pod that is over: its own grace, or hardly any if the
+// node evicts it.
+func (p *planner) endRules() stopRules {
+	e := p.f.Evicted
+	if e == nil {
+		return p.stopRules("the pod is over")
+	}
+	return stopRules{deadline: e.At.Add(min(evictGrace, specGrace(p.in.Pod))), why: "the node evicts the pod"}
+}
+
 // stopBegan returns when the first stop signal was sent in the sandbox to which
 // the oldest running container belongs; zero: none was.
 func (p *planner) stopBegan() (began time.Time) {

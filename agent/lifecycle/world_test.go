@@ -36,6 +36,10 @@ type world struct {
 	started   map[string]int // container -> processes started, ever
 	log       []string       // steps done since the last call of steps
 	fault     func(Step) fault
+	absent    map[string]bool   // containers whose image is not there
+	pulling   map[string]string // those whose image is being pulled
+	objectsAt time.Time         // when ConfigMaps and Secrets changed
+	imagesAt  time.Time
 }
 
 type fataler interface {
@@ -66,6 +70,7 @@ type simContainer struct {
 func newWorld(t fataler, pod *v1.Pod) *world {
 	w := &world{
 		t: t, pod: pod, now: epoch, boot: 1,
+		absent: map[string]bool{}, pulling: map[string]string{},
 		conts: map[string]*simContainer{}, inited: map[string]int{}, started: map[string]int{},
 	}
 	w.facts = Accept(pod, w.bootID(), w.now)
@@ -91,6 +96,7 @@ func (w *world) save() {
 // crash is kill -9 of the agent and its next start.
 func (w *world) crash() {
 	w.facts = Facts{}
+	clear(w.pulling) // the pulls went with the process
 	if err := json.Unmarshal(w.disk, &w.facts); err != nil {
 		w.t.Fatalf("decoding facts: %v", err)
 	}
@@ -113,7 +119,8 @@ func toJSON(v any) []byte {
 }
 
 func (w *world) seen() Seen {
-	s := Seen{BootID: w.bootID(), RuntimeDown: w.down, Sandbox: w.sandbox}
+	s := Seen{BootID: w.bootID(), RuntimeDown: w.down, Sandbox: w.sandbox,
+		Pulling: w.pulling, ObjectsAt: w.objectsAt, ImagesAt: w.imagesAt}
 	for _, c := range w.sorted() {
 		if w.down && c.State != runtime.StateRunning && c.State != runtime.StateExited {
 			continue // unknown to whoever asks the shims
@@ -188,6 +195,18 @@ func (w *world) do(s Step) bool {
 	}
 	var r Result
 	w.check(s)
+	if s.Op == OpCreate && how == fine && w.absent[s.Container] {
+		if w.pulling[s.Container] != "" {
+			w.t.Fatalf("%s while its image is being pulled", line(s))
+		}
+		w.pulling[s.Container] = "1 of 2 layers"
+		before := toJSON(w.facts)
+		w.facts = Apply(w.pod, w.facts, s, Result{Pending: true}, w.now)
+		if !bytes.Equal(before, toJSON(w.facts)) {
+			w.t.Fatalf("a pull that has begun changes the facts")
+		}
+		return false
+	}
 	if how != errBefore && how != errFinal {
 		w.effect(s)
 		r.Image, r.ImageID = "example.test/"+s.Container, "sha256:1"
