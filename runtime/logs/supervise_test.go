@@ -48,6 +48,8 @@ func TestSupervisor(t *testing.T) {
 	stdout, stderr := b.open("x", 0)
 	must(t, writer(t, stdout, stderr, 1, 1000, 50).Wait())
 
+	// What the pump has read and not yet written would go with it.
+	eventually(t, "all is in the file", func() bool { return b.count("x", 50).last == 1000 })
 	must(t, syscall.Kill(first.Pid, syscall.SIGKILL))
 	eventually(t, "pump is restarted", func() bool { p := b.status().Pid; return p != 0 && p != first.Pid })
 	second := b.status()
