@@ -310,15 +310,21 @@ func TestLongKillAgent(t *testing.T) {
 		s.n.Start()
 		s.n.Await()
 	}
-	t.Logf("kills during steps: %v", s.hit)
-	for _, op := range ops {
-		if s.hit[op] == 0 && *kills >= 50 {
-			t.Errorf("no kill hit a step %q", op)
-		}
-	}
+	s.everyKind()
 	s.settled(steady)
 	s.ranOnce()
 	s.end(steady)
+}
+
+// everyKind tells which kinds of steps the kills hit; enough of them hit all.
+func (s *sweep) everyKind() {
+	s.t.Helper()
+	s.t.Logf("kills during steps: %v", s.hit)
+	for _, op := range ops {
+		if s.hit[op] == 0 && *kills >= 50 {
+			s.t.Errorf("no kill hit a step %q", op)
+		}
+	}
 }
 
 func TestLongKillContainerd(t *testing.T) {
@@ -342,7 +348,7 @@ func killContainerd(t *testing.T, bin string, kills int) {
 		time.Sleep(time.Duration(s.rng.IntN(200)) * time.Millisecond)
 		s.n.Bed.Containerd.Start()
 	}
-	t.Logf("kills during steps: %v", s.hit)
+	s.everyKind()
 	s.settled(steady)
 	s.end(steady)
 }
@@ -350,21 +356,32 @@ func killContainerd(t *testing.T, bin string, kills int) {
 func TestLongKillPump(t *testing.T) {
 	s := newSweep(t, "")
 	steady := s.steady()
+	var pid int
 	for i := range *kills {
+		killed := pid
+		testbed.Poll(t, time.Minute, func() string { // looking takes longer than a step
+			if pid = s.pump(); pid == 0 || pid == killed {
+				return "the log pump is not back"
+			}
+			return ""
+		})
+		pump, err := os.FindProcess(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
 		offset := s.logSize()
 		for range 1 + s.rng.IntN(3) {
 			s.churn()
 		}
 		s.moment(i, offset)
-		if pid := s.pump(); pid != 0 {
-			for _, op := range s.underWay(offset) {
-				s.hit[op]++
-			}
-			p, _ := os.FindProcess(pid)
-			_ = p.Kill()
+		for _, op := range s.underWay(offset) {
+			s.hit[op]++
+		}
+		if err := pump.Kill(); err != nil {
+			t.Errorf("kill %d: the log pump ended by itself: %v", i, err)
 		}
 	}
-	t.Logf("kills during steps: %v", s.hit)
+	s.everyKind()
 	s.settled(steady)
 	s.ranOnce()
 	s.end(steady)
