@@ -157,7 +157,7 @@ type Container struct {
 	StartedAt time.Time // zero if not known; from the process, not from a record
 	Exit      *Exit     // set in StateExited
 	ImageName string
-	ImageID   string
+	ImageID   string // Image.Identity
 }
 
 // Exit is how a container ended.
@@ -177,6 +177,16 @@ type Image struct {
 	Passwd      []byte // /etc/passwd of the image, at most 1 MiB; nil if none
 	Group       []byte // /etc/group likewise
 	Snapshot    string // parent key for the container's snapshot
+}
+
+// Identity is what kubelet on containerd reports as a container's imageID: what
+// the registry calls the image, or the digest of the configuration of one that
+// came from no registry.
+func (i *Image) Identity() string {
+	if len(i.RepoDigests) > 0 {
+		return i.RepoDigests[0]
+	}
+	return i.ID
 }
 
 // ExecConfig is a further process in a container.

@@ -20,6 +20,8 @@ import (
 
 	"github.com/davit-agent/davit/runtime"
 	"github.com/davit-agent/davit/runtime/containerd/fault"
+	"github.com/davit-agent/davit/runtime/containerd/images"
+	"github.com/davit-agent/davit/runtime/containerd/keyed"
 	"github.com/davit-agent/davit/runtime/containerd/known"
 	"github.com/davit-agent/davit/runtime/containerd/peer"
 	"github.com/davit-agent/davit/runtime/containerd/process"
@@ -55,10 +57,16 @@ type Config struct {
 	RunDir string
 	Logs   runtime.Logs
 	Logger *slog.Logger
+	// HostsDir holds a directory with a hosts.toml per registry, as
+	// containerd's own /etc/containerd/certs.d; "" is none.
+	HostsDir string
+	// PullStall is how long a pull may go without a byte from its registry
+	// before it is given up; 0 is a minute.
+	PullStall time.Duration
 }
 
-// Client runs containers on containerd. It implements runtime.Runtime and
-// runtime.Watcher; Run must be running for Events to fire.
+// Client runs containers on containerd. It implements runtime.Runtime,
+// runtime.Images and runtime.Watcher; Run must be running for Events to fire.
 type Client struct {
 	cfg    Config
 	log    *slog.Logger
@@ -70,8 +78,8 @@ type Client struct {
 	groups *shimgroup.Groups
 	shims  *shim.Pool
 
-	locks  locks
-	images imageCache  // see images.go
+	locks  keyed.Mutex // by container ID
+	images *images.Store
 	seeded atomic.Bool // groups and table hold what the daemon has
 
 	procs *process.Runner
@@ -84,6 +92,7 @@ type Client struct {
 var (
 	_ runtime.Runtime = (*Client)(nil)
 	_ runtime.Watcher = (*Client)(nil)
+	_ runtime.Images  = (*Client)(nil)
 )
 
 // New makes a client. The daemon need not be there yet.
@@ -127,6 +136,8 @@ func New(cfg Config) (*Client, error) {
 	if c.procs, err = process.New(cl, filepath.Join(cfg.RunDir, "exec"), cfg.Logger); err != nil {
 		return nil, errors.Join(err, cl.Close())
 	}
+	c.images = images.New(images.Config{Client: cl, Namespace: cfg.Namespace, EnsureNamespace: c.ensureNamespace,
+		Snapshotter: cfg.Snapshotter, HostsDir: cfg.HostsDir, PullStall: cfg.PullStall, Logger: cfg.Logger})
 	return c, nil
 }
 
@@ -152,15 +163,6 @@ func (c *Client) daemonID() string {
 		return *id
 	}
 	return ""
-}
-
-// conn returns the containerd client. It never waits for the daemon: calls on
-// a daemon that is away fail with an Unavailable status.
-func (c *Client) conn() (*client.Client, error) {
-	if c.client == nil {
-		return nil, fmt.Errorf("containerd client is closed: %w", runtime.ErrUnavailable)
-	}
-	return c.client, nil
 }
 
 // withNS returns ctx with the containerd namespace that davit's objects are in.
@@ -200,6 +202,3 @@ func (c *Client) Exec(ctx context.Context, id string, cfg runtime.ExecConfig) (i
 	}
 	return code, nil
 }
-
-// classify is fault.Classify.
-func classify(err error) error { return fault.Classify(err) }

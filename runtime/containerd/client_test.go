@@ -24,7 +24,7 @@ func TestLifeOfAContainer(t *testing.T) {
 		n.create(cfg)
 		n.create(cfg)
 		if c := n.get(cfg.ID); c == nil || c.State != runtime.StateCreated || c.ContainerRef != cfg.ContainerRef ||
-			c.ImageName != n.image.Name || c.ImageID != n.image.ID || c.CreatedAt.IsZero() {
+			c.ImageName != n.image.Name || c.ImageID != n.image.Identity() || c.CreatedAt.IsZero() {
 			t.Fatalf("created container is %+v", c)
 		}
 		before := time.Now()

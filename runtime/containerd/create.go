@@ -73,6 +73,7 @@ func (c *Client) create(ctx context.Context, cfg *runtime.ContainerConfig, rt st
 	if err := c.ensureSeeded(ctx); err != nil {
 		return err
 	}
+	c.table.Adopt(cfg.ContainerRef, nil) // List asks for it from here on, also if this fails
 	l := &known.Launch{Terminal: cfg.Terminal}
 	logs := make(chan error, 1)
 	go func() {

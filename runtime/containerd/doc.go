@@ -55,5 +55,6 @@
 // An exec whose process leaves a background process with its output open is
 // held up until the shim gives up on it: 2 s on 1.6, 10 s on 2.x.
 //
-// Out of scope: pulling images, sandboxes, logs, anything of Kubernetes.
+// Images are package images', which this one delegates to. Out of scope:
+// sandboxes, logs, anything of Kubernetes.
 package containerd

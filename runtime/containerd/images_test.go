@@ -1,205 +1,58 @@
 package containerd
 
 import (
-	"context"
 	"errors"
-	"os"
-	"strings"
 	"testing"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
 
 	"github.com/davit-agent/davit/runtime"
 	"github.com/davit-agent/davit/test/testbed"
 )
 
-// imageNode is a Bed with a client of davit's and nothing else.
-func imageNode(t *testing.T, bin string) (*testbed.Bed, *Client) {
-	t.Helper()
-	bed := testbed.New(t, testbed.Options{Containerd: bin})
-	return bed, imageClient(t, bed)
-}
-
-func imageClient(t *testing.T, bed *testbed.Bed) *Client {
-	t.Helper()
-	c, err := New(Config{Address: bed.Address, Namespace: bed.Namespace, RunDir: bed.Path("run"), Logs: newPump(t, bed.Path("logs"))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-// importOnly puts an image into the store without unpacking it.
-func importOnly(t *testing.T, bed *testbed.Bed, s testbed.ImageSpec) {
-	t.Helper()
-	f, err := os.Open(testbed.Archive(t, t.TempDir(), s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := bed.Client(bed.Namespace).Import(t.Context(), f); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func noLeaks(t *testing.T, bed *testbed.Bed) {
-	t.Helper()
-	if leaks := bed.LeakCheck(); len(leaks) > 0 {
-		t.Errorf("left behind:\n%s", strings.Join(leaks, "\n"))
-	}
-}
-
-func onBothDaemons(t *testing.T, f func(t *testing.T, bed *testbed.Bed, c *Client)) {
-	for name, bin := range daemons(t) {
-		t.Run(name, func(t *testing.T) {
-			bed, c := imageNode(t, bin)
-			f(t, bed, c)
-		})
-	}
-}
-
-func TestImageIsUnpackedAndRead(t *testing.T) {
-	onBothDaemons(t, func(t *testing.T, bed *testbed.Bed, c *Client) {
-		importOnly(t, bed, testbed.ImageSpec{
-			Name: "docker.io/library/web:latest", Entrypoint: []string{"/bin/podtool"}, User: "app", StopSignal: "SIGUSR1",
-			Files: map[string]testbed.File{"/etc/group": {Data: []byte("staff:x:50:\n")}},
-		})
-		img, err := c.Image(t.Context(), "web")
+// TestImagesOfAClient is about what the Client adds to package images: its
+// namespace, its configuration, and when what was left over goes.
+func TestImagesOfAClient(t *testing.T) {
+	onEachDaemon(t, func(t *testing.T, n *node) {
+		r := testbed.NewRegistry(t, testbed.RegistryOptions{})
+		ref, _ := r.Push(t, "tool:1", testbed.Image(t, testbed.ImageSpec{}))
+		n.stop()
+		// What a davit that was killed in the middle of a pull has left.
+		ctx, cl := t.Context(), n.Client("davit")
+		lease, err := cl.LeasesService().Create(ctx, leases.WithID("davit-pull-LEFT"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if img.Name != "docker.io/library/web:latest" || img.Config.User != "app" || img.Config.StopSignal != "SIGUSR1" {
-			t.Errorf("image is %+v", img)
-		}
-		if !strings.HasPrefix(string(img.Passwd), "root:x:0:0:") || string(img.Group) != "staff:x:50:\n" {
-			t.Errorf("passwd %.20q, group %q", img.Passwd, img.Group)
-		}
-		if img.Size < 1<<20 || !strings.HasPrefix(img.ID, "sha256:") || len(img.RepoDigests) != 1 {
-			t.Errorf("size %d, ID %q, digests %q", img.Size, img.ID, img.RepoDigests)
-		}
-		sn := bed.Client(bed.Namespace).SnapshotService("overlayfs")
-		if _, err := sn.Stat(t.Context(), img.Snapshot); err != nil {
-			t.Errorf("its snapshot: %v", err)
-		}
-		again, err := c.Image(t.Context(), "docker.io/library/web")
-		if err != nil || again != img {
-			t.Errorf("a second call returned %p, %v, not what is cached", again, err)
-		}
-		pinned, err := c.Image(t.Context(), img.RepoDigests[0])
-		if err != nil || pinned.ID != img.ID {
-			t.Errorf("by digest: %+v, %v", pinned, err)
-		}
-		if err := sn.Remove(t.Context(), img.Snapshot); err != nil {
+		if _, err := cl.SnapshotService("overlayfs").Prepare(leases.WithLease(ctx, lease.ID), "half-unpacked", ""); err != nil {
 			t.Fatal(err)
 		}
-		if again, err = c.Image(t.Context(), "web"); err != nil {
+		n.begin()
+		testbed.Poll(t, limit, func() string {
+			all, err := cl.LeasesService().List(ctx)
+			if err != nil || len(all) > 0 {
+				return "the lease is still there"
+			}
+			return ""
+		})
+		img, err := n.c.Pull(ctx, runtime.PullRequest{Ref: ref})
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := sn.Stat(t.Context(), again.Snapshot); err != nil {
-			t.Errorf("a lost snapshot was not made again: %v", err)
+		n.image = img
+		cfg := n.run("images", "c", 0, "podtool", "sleep")
+		if err := n.c.RemoveImage(ctx, ref); err != nil {
+			t.Error(err)
 		}
-		noLeaks(t, bed)
+		if _, err := n.c.Image(ctx, ref); !errors.Is(err, runtime.ErrImageNotFound) {
+			t.Errorf("Image of a removed image: %v", err)
+		}
+		if c := n.get(cfg.ID); c == nil || c.State != runtime.StateRunning {
+			t.Errorf("the container of a removed image is %+v", c)
+		}
+		n.delete(cfg.ID)
+		if all, err := n.c.Images(ctx); err != nil || len(all) != 1 || all[0].Names[0] != "example.com/tool:1" {
+			t.Errorf("images are %+v, %v", all, err)
+		}
+		n.noLeak()
 	})
-}
-
-func TestImageNoticesThatATagMoves(t *testing.T) {
-	bed, c := imageNode(t, "")
-	importOnly(t, bed, testbed.ImageSpec{Name: "example.com/x:1", User: "one"})
-	first, err := c.Image(t.Context(), "example.com/x:1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	importOnly(t, bed, testbed.ImageSpec{Name: "example.com/x:1", User: "two"})
-	second, err := c.Image(t.Context(), "example.com/x:1")
-	if err != nil || second.Config.User != "two" || second.ID == first.ID {
-		t.Errorf("got %+v, %v", second, err)
-	}
-	if err := bed.Client(bed.Namespace).ImageService().Delete(t.Context(), "example.com/x:1", images.SynchronousDelete()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Image(t.Context(), "example.com/x:1"); !errors.Is(err, runtime.ErrImageNotFound) {
-		t.Errorf("a removed image: %v", err)
-	}
-}
-
-func TestImageErrors(t *testing.T) {
-	bed, c := imageNode(t, "")
-	importOnly(t, bed, testbed.ImageSpec{Name: "example.com/empty:1", Empty: true})
-	if img, err := c.Image(t.Context(), "example.com/empty:1"); err != nil || img.Passwd != nil || img.Snapshot != "" {
-		t.Errorf("an image without layers: %+v, %v", img, err)
-	}
-	for ref, want := range map[string]error{
-		"example.com/none:1":   runtime.ErrImageNotFound,
-		"example.com/UPPER":    runtime.ErrInvalidImageName,
-		"":                     runtime.ErrInvalidImageName,
-		"example.com/x:a:b":    runtime.ErrInvalidImageName,
-		"example.com/x@sha256": runtime.ErrInvalidImageName,
-	} {
-		if _, err := c.Image(t.Context(), ref); !errors.Is(err, want) {
-			t.Errorf("Image(%q): %v, want %v", ref, err, want)
-		}
-	}
-	bed.Containerd.Kill()
-	if _, err := c.Image(t.Context(), "example.com/empty:1"); !errors.Is(err, runtime.ErrUnavailable) {
-		t.Errorf("with the daemon away: %v", err)
-	}
-}
-
-func TestImageReapsLeasesOfAnEarlierProcess(t *testing.T) {
-	bed, c := imageNode(t, "")
-	importOnly(t, bed, testbed.ImageSpec{Name: "example.com/x:1"})
-	cl := bed.Client(bed.Namespace)
-	lease, err := cl.LeasesService().Create(t.Context(), leases.WithID(imageLease+"0123456789abcdef"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := cl.SnapshotService("overlayfs").View(leases.WithLease(t.Context(), lease.ID), "left", ""); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Image(t.Context(), "example.com/x:1"); err != nil {
-		t.Fatal(err)
-	}
-	noLeaks(t, bed)
-}
-
-func TestImageCacheIsBounded(t *testing.T) {
-	var k imageCache
-	ref := func(i int) string { return "example.com/x:" + string(rune('a'+i%26)) + string(rune('a'+i/26)) }
-	for i := range 600 {
-		k.put(ref(i), cachedImage{"d", &runtime.Image{Passwd: make([]byte, 1<<16)}})
-		k.put(ref(i), cachedImage{"d", &runtime.Image{Passwd: make([]byte, 1<<16)}})
-		if k.get(ref(i), "d") == nil || k.get(ref(i), "e") != nil {
-			t.Fatal("what was put is not what is got")
-		}
-	}
-	if k.bytes > maxCachedBytes || len(k.byRef) != k.bytes>>16 {
-		t.Errorf("%d bytes in %d entries", k.bytes, len(k.byRef))
-	}
-	for i := range 600 {
-		k.put(ref(i), cachedImage{"d", &runtime.Image{}})
-	}
-	if len(k.byRef) > maxCachedImages {
-		t.Errorf("%d entries", len(k.byRef))
-	}
-}
-
-func BenchmarkImageCached(b *testing.B) {
-	bed := testbed.New(b, testbed.Options{})
-	c, err := New(Config{Address: bed.Address, Namespace: bed.Namespace, RunDir: bed.Path("run"), Logs: &pump{}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.Close()
-	dir := b.TempDir()
-	testbed.Archive(b, dir, testbed.ImageSpec{Name: "example.com/x:1"})
-	if r, err := c.Preload(context.Background(), dir); err != nil || r[0].Err != nil {
-		b.Fatal(err, r)
-	}
-	for b.Loop() {
-		if _, err := c.Image(context.Background(), "example.com/x:1"); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

@@ -46,11 +46,7 @@ func (c *Client) listDaemon(ctx context.Context, uid string) ([]runtime.Containe
 	// Marks are read before the tasks: a start mark follows the making of the
 	// task, so what has one and no task has lost it.
 	before, marks := c.table.States(), c.marks.IDs()
-	var filter []string
-	if uid != "" {
-		filter = []string{fmt.Sprintf("labels.%q==%q", runtime.LabelPodUID, uid)}
-	}
-	objects, err := c.store().List(ctx, filter...)
+	objects, err := c.objects(ctx, uid)
 	if err != nil {
 		return nil, fmt.Errorf("reading container objects: %w", fault.Classify(err))
 	}
@@ -92,6 +88,45 @@ func (c *Client) listDaemon(ctx context.Context, uid string) ([]runtime.Containe
 	}
 	known.Sort(list)
 	return list, nil
+}
+
+// objects returns the container objects of a pod, or all for "". Filtering has the
+// daemon decode every container that it has, so once all were listed a pod's are
+// asked for by their IDs: nobody else makes containers of this pod, and what
+// somebody does all the same is found by the next list of all.
+func (c *Client) objects(ctx context.Context, uid string) ([]containers.Container, error) {
+	switch {
+	case uid == "":
+		return c.store().List(ctx)
+	case !c.seeded.Load():
+		return c.store().List(ctx, fmt.Sprintf("labels.%q==%q", runtime.LabelPodUID, uid))
+	}
+	entries := c.table.OfPod(uid)
+	found := make([]*containers.Container, len(entries))
+	var eg errgroup.Group
+	eg.SetLimit(readers)
+	for i, e := range entries {
+		eg.Go(func() error {
+			o, err := c.store().Get(ctx, e.ID)
+			switch {
+			case err == nil:
+				found[i] = &o
+			case !errdefs.IsNotFound(err):
+				return err
+			}
+			return nil
+		})
+	}
+	if err := eg.Wait(); err != nil {
+		return nil, err
+	}
+	var objects []containers.Container
+	for _, o := range found {
+		if o != nil {
+			objects = append(objects, *o)
+		}
+	}
+	return objects, nil
 }
 
 // processes returns the init processes of containers by ID; those without a

@@ -57,6 +57,7 @@ func (c *Client) follow(ctx context.Context) error {
 		return err
 	}
 	c.procs.Reap(ctx)
+	c.images.Reap(ctx)
 	if _, err := c.listDaemon(ctx, ""); err != nil {
 		if errors.Is(err, runtime.ErrUnavailable) {
 			return err

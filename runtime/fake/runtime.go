@@ -302,7 +302,7 @@ func (r *Runtime) List(ctx context.Context, uid string) ([]runtime.Container, er
 func (r *Runtime) lookLocked(c *container) runtime.Container {
 	out := runtime.Container{ContainerRef: c.cfg.ContainerRef, CreatedAt: c.createdAt}
 	if c.cfg.Image != nil {
-		out.ImageName, out.ImageID = c.cfg.Image.Name, c.cfg.Image.ID
+		out.ImageName, out.ImageID = c.cfg.Image.Name, c.cfg.Image.Identity()
 	}
 	if c.task != nil {
 		out.StartedAt = c.task.startedAt

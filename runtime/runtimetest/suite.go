@@ -79,7 +79,7 @@ func testLife(s *suite) {
 	}
 	twice("create", func() error { return rt.Create(ctx, cfg) })
 	c := s.state(r.ID, runtime.StateCreated)
-	if c.ContainerRef != r || c.ImageName != cfg.Image.Name || c.ImageID != cfg.Image.ID || c.CreatedAt.IsZero() {
+	if c.ContainerRef != r || c.ImageName != cfg.Image.Name || c.ImageID != cfg.Image.Identity() || c.CreatedAt.IsZero() {
 		s.t.Errorf("created container is %+v", c)
 	}
 	twice("start", func() error { return rt.Start(ctx, r.ID) })

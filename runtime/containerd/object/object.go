@@ -50,7 +50,7 @@ func Labels(cfg *runtime.ContainerConfig, group, daemon string) (map[string]stri
 		LabelIO:                    string(io),
 	}
 	if cfg.Image != nil {
-		labels[LabelImageID] = cfg.Image.ID
+		labels[LabelImageID] = cfg.Image.Identity()
 	}
 	return labels, nil
 }

@@ -1,4 +1,4 @@
-package containerd
+package images
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ import (
 )
 
 // preloaded runs Preload and returns its results by file.
-func preloaded(t *testing.T, c *Client, dir string) map[string]PreloadResult {
+func preloaded(t *testing.T, c *Store, dir string) map[string]PreloadResult {
 	t.Helper()
 	results, err := c.Preload(t.Context(), dir)
 	if err != nil {
@@ -63,7 +63,7 @@ func gzipped(data []byte) []byte {
 }
 
 func TestPreloadImportsWhatIsThereOnce(t *testing.T) {
-	onBothDaemons(t, func(t *testing.T, bed *testbed.Bed, c *Client) {
+	onBothDaemons(t, func(t *testing.T, bed *testbed.Bed, c *Store) {
 		if r := preloaded(t, c, bed.Path("none")); len(r) != 0 {
 			t.Errorf("a missing directory gave %v", r)
 		}
@@ -109,7 +109,7 @@ func TestPreloadImportsWhatIsThereOnce(t *testing.T) {
 }
 
 func TestPreloadOfBadArchives(t *testing.T) {
-	bed, c := imageNode(t, "")
+	bed, c := newStore(t, "")
 	dir, aside := t.TempDir(), t.TempDir()
 	// A layer that no other image has: damage to one that is there harms nobody.
 	image := func(file string, oci bool) []byte {
@@ -180,7 +180,7 @@ func TestPreloadOfBadArchives(t *testing.T) {
 }
 
 func TestPreloadOfADamagedSuccessorKeepsTheImage(t *testing.T) {
-	_, c := imageNode(t, "")
+	_, c := newStore(t, "")
 	dir := t.TempDir()
 	file := testbed.Archive(t, dir, testbed.ImageSpec{Name: "example.com/x:1", User: "first"})
 	if r := preloaded(t, c, dir); r[filepath.Base(file)].Err != nil {
@@ -197,7 +197,7 @@ func TestPreloadOfADamagedSuccessorKeepsTheImage(t *testing.T) {
 }
 
 func TestPreloadOfTwoArchivesWithOneName(t *testing.T) {
-	bed, c := imageNode(t, "")
+	bed, c := newStore(t, "")
 	dir := t.TempDir()
 	testbed.Archive(t, dir, testbed.ImageSpec{Name: "example.com/x:1", File: "a.tar", User: "a"})
 	testbed.Archive(t, dir, testbed.ImageSpec{Name: "example.com/x:1", File: "b.tar", User: "b"})
@@ -231,7 +231,7 @@ func TestPreloadOfTwoArchivesWithOneName(t *testing.T) {
 }
 
 func TestPreloadWithTheDaemonAway(t *testing.T) {
-	bed, c := imageNode(t, "")
+	bed, c := newStore(t, "")
 	dir := t.TempDir()
 	testbed.Archive(t, dir, testbed.ImageSpec{Name: "example.com/x:1"})
 	bed.Containerd.Kill()
@@ -252,17 +252,13 @@ func TestPreloadWithTheDaemonAway(t *testing.T) {
 func TestPreloadSurvivesKill(t *testing.T) {
 	if arg := os.Getenv("DAVIT_PRELOAD_CHILD"); arg != "" {
 		f := strings.Split(arg, " ")
-		c, err := New(Config{Address: f[0], Namespace: f[1], RunDir: f[2], Logs: &pump{}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := c.Preload(t.Context(), f[3])
+		r, err := storeAt(t, f[0], f[1], Config{}).Preload(t.Context(), f[2])
 		if err != nil || r[0].Err != nil {
 			t.Fatal(err, r)
 		}
 		return
 	}
-	onBothDaemons(t, func(t *testing.T, bed *testbed.Bed, c *Client) {
+	onBothDaemons(t, func(t *testing.T, bed *testbed.Bed, c *Store) {
 		noise := make([]byte, 24<<20)
 		_, _ = rand.Read(noise)
 		dir := t.TempDir()
@@ -270,7 +266,7 @@ func TestPreloadSurvivesKill(t *testing.T) {
 		testbed.Archive(t, dir, spec)
 		child := func(killAfter time.Duration) (ended bool) {
 			cmd := exec.Command(os.Args[0], "-test.run=^TestPreloadSurvivesKill$")
-			cmd.Env = append(os.Environ(), fmt.Sprintf("DAVIT_PRELOAD_CHILD=%s %s %s %s", bed.Address, bed.Namespace, bed.Path("run"), dir))
+			cmd.Env = append(os.Environ(), fmt.Sprintf("DAVIT_PRELOAD_CHILD=%s %s %s", bed.Address, bed.Namespace, dir))
 			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)

@@ -1,4 +1,4 @@
-package containerd
+package images
 
 import (
 	"bytes"
@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
 
@@ -25,8 +24,8 @@ const maxAccounts = 1 << 20
 // in the directories of the unpacked layers, without mounting: a mount would be
 // left over if davit were killed, and unpacking the layers' archives would cost
 // seconds for a large image. ctx carries a lease, which holds the view.
-func (c *Client) accounts(ctx context.Context, cl *client.Client, img *runtime.Image) (passwd, group []byte, err error) {
-	sn := cl.SnapshotService(c.cfg.Snapshotter)
+func (s *Store) accounts(ctx context.Context, img *runtime.Image) (passwd, group []byte, err error) {
+	sn := s.snapshots()
 	key := imageLease + shortHash(img.Name)
 	mounts, err := sn.View(ctx, key, img.Snapshot)
 	if err != nil {
