@@ -1,12 +1,14 @@
 package podspec
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
-
-	v1 "k8s.io/api/core/v1"
+	"strings"
 
 	"github.com/davit-agent/davit/agent/podspec/strictyaml"
 )
@@ -15,26 +17,23 @@ import (
 // that has the wrong kind of file.
 const maxProblems = 50
 
-// Object is a pod as it stands in a file.
-type Object struct {
-	Pod    *v1.Pod // as written, nothing filled in
-	File   string
-	Line   int    // 1-based, where the object begins
-	Digest string // of the content: 64 hex digits, independent of layout and comments
-
-	node *strictyaml.Node
+// Decode reads the objects of a YAML or JSON text: several documents, and lists
+// (List, PodList, ConfigMapList and so on) in them. It is strict; an object with
+// a problem is not among those returned, but never hides another one. file is for
+// messages.
+//
+// problems is in the order of the text and holds at most 50. None tells of a
+// value that stands in a Secret.
+func Decode(data []byte, file string) (objs []Object, problems []Problem) {
+	objs, problems = decode(data, file)
+	return objs, bounded(problems, file)
 }
 
-// Decode reads the objects of a YAML or JSON text: several documents, and lists
-// (List, PodList) in them. It is strict; an object with a problem is not among
-// those returned, but never hides another one. file is for messages.
-//
-// problems is in the order of the text and holds at most 50.
-func Decode(data []byte, file string) (objs []Object, problems []Problem) {
-	d := &decoder{file: file}
+func decode(data []byte, file string) ([]Object, []Problem) {
+	d := &decoder{file: file, discreet: bytes.Contains(data, []byte(KindSecret))}
 	for _, doc := range strictyaml.Parse(data) {
 		if doc.Root == nil {
-			d.add("", doc.Problems, "")
+			d.add("", "", doc.Problems, d.discreet)
 			if len(doc.Problems) == 0 {
 				d.problems = append(d.problems, Problem{File: file, Line: doc.Line, Message: "the document is empty"})
 			}
@@ -42,37 +41,24 @@ func Decode(data []byte, file string) (objs []Object, problems []Problem) {
 		}
 		d.document(doc)
 	}
-	if n := len(d.problems); n > maxProblems {
-		d.problems = append(d.problems[:maxProblems-1], Problem{File: file, Message: fmt.Sprintf("%d more problems", n-maxProblems+1)})
-	}
 	return d.objects, d.problems
 }
 
-// Locate fills in the file, the line and the object of a problem with this
-// object's field.
-func (o Object) Locate(p Problem) Problem {
-	p.File, p.Line = o.File, o.Line
-	if p.Object == "" {
-		p.Object = describe("Pod", o.Pod.Namespace, o.Pod.Name)
+// bounded returns the first of problems and how many more there are.
+func bounded(problems []Problem, file string) []Problem {
+	if n := len(problems); n > maxProblems {
+		return append(problems[:maxProblems-1], Problem{File: file, Message: fmt.Sprintf("%d more problems", n-maxProblems+1)})
 	}
-	if o.node != nil {
-		p.Line = o.node.LineOf(p.Field)
-		if p.Field == "" || p.Line == o.node.Line {
-			p.Line = o.Line
-		}
-	}
-	return p
+	return problems
 }
 
 // Read decodes a text and checks what is in it: the objects it returns have
-// their defaults and can be run.
+// their defaults, are valid and can be run. At most 50 problems are told.
 func Read(data []byte, file string) ([]Object, []Problem) {
-	objs, problems := Decode(data, file)
+	objs, problems := decode(data, file)
 	out := objs[:0]
 	for _, o := range objs {
-		found := Unsupported(o.Pod)
-		Default(o.Pod)
-		found = append(found, Validate(o.Pod)...)
+		found := o.check()
 		for _, p := range found {
 			problems = append(problems, o.Locate(p))
 		}
@@ -81,66 +67,60 @@ func Read(data []byte, file string) ([]Object, []Problem) {
 		}
 	}
 	slices.SortStableFunc(problems, func(a, b Problem) int { return a.Line - b.Line })
-	return out, problems
-}
-
-// describe names an object for people.
-func describe(kind, namespace, name string) string {
-	if name == "" {
-		return kind
-	}
-	if namespace == "" {
-		namespace = v1.NamespaceDefault
-	}
-	return kind + "/" + namespace + "/" + name
+	return out, bounded(problems, file)
 }
 
 type decoder struct {
 	file     string
+	discreet bool // there may be a Secret in what does not parse
 	objects  []Object
 	problems []Problem
 }
 
-func (d *decoder) add(object string, found []strictyaml.Problem, within string) {
+// add takes in what is wrong with an object of a kind; discreet: without values
+// that stand in the text.
+func (d *decoder) add(object, kind string, found []strictyaml.Problem, discreet bool) {
 	for _, p := range found {
+		p.Path = shownKey(p.Path, maxPathShown)
 		out := Problem{File: d.file, Line: p.Line, Object: object, Field: p.Path, Message: p.Message}
+		if discreet {
+			out.Message = p.Discreet()
+		}
 		switch p.Reason {
 		case strictyaml.Unknown:
 			out.Message = fmt.Sprintf("unknown field %q", p.Path)
 			if p.Nearest != "" {
 				out.Message += fmt.Sprintf(", did you mean %q?", p.Nearest)
 			} else {
-				out.Message += ": " + kindOf(within) + " has no such field, remove it"
+				out.Message += ": a " + kind + " has no such field, remove it"
 			}
 		case strictyaml.Duplicate:
 			out.Message = fmt.Sprintf("duplicate field %q: %s", p.Path, p.Message)
+		case strictyaml.Mismatch:
+			if kind == KindSecret && strings.HasSuffix(p.Message, "base64 text") {
+				out.Message += "; plain text goes into stringData"
+			}
 		}
 		d.problems = append(d.problems, out)
 	}
 }
 
-func kindOf(within string) string {
-	if within == "" {
-		return "a Pod"
-	}
-	return "a " + within
-}
-
 func (d *decoder) document(doc strictyaml.Document) {
 	root := doc.Root
 	kind, version := text(root, "kind"), text(root, "apiVersion")
-	if root.Kind != strictyaml.Map || version != "v1" || (kind != "List" && kind != "PodList") {
+	implied, list := lists[kind]
+	if root.Kind != strictyaml.Map || version != "v1" || !list {
 		d.object(root, doc.Line, doc.Problems, "")
 		return
 	}
-	d.add(kind, doc.Problems, kind)
+	d.add(kind, kind, doc.Problems, d.discreet)
 	if len(doc.Problems) > 0 {
 		return
 	}
 	for _, key := range root.Keys {
 		if key != "apiVersion" && key != "kind" && key != "metadata" && key != "items" {
 			nearest := strictyaml.Nearest(key, []string{"apiVersion", "kind", "metadata", "items"})
-			d.add(kind, []strictyaml.Problem{{Reason: strictyaml.Unknown, Line: root.LineOf(key), Path: key, Nearest: nearest}}, kind)
+			d.add(kind, kind, []strictyaml.Problem{{Reason: strictyaml.Unknown, Line: root.LineOf(key), Path: key, Nearest: nearest}}, false)
 		}
 	}
 	items := root.Get("items")
@@ -152,65 +132,66 @@ func (d *decoder) document(doc strictyaml.Document) {
 		return
 	}
 	for _, item := range items.Items {
-		implied := ""
-		if kind == "PodList" {
-			implied = "Pod"
-		}
 		d.object(item, item.Line, nil, implied)
 	}
 }
 
 // object decodes one object; implied is the kind of one that does not say.
 func (d *decoder) object(n *strictyaml.Node, line int, found []strictyaml.Problem, implied string) {
-	fail := func(object, field, format string, args ...any) {
-		d.problems = append(d.problems, Problem{File: d.file, Line: n.LineOf(field), Object: object, Field: field, Message: fmt.Sprintf(format, args...)})
-	}
-	if n.Kind != strictyaml.Map {
-		fail("", "", "want an object with apiVersion, kind and metadata, got %s", n.Kind)
-		return
-	}
 	kind, version := text(n, "kind"), text(n, "apiVersion")
 	if implied != "" && kind == "" && version == "" {
 		kind, version = implied, "v1"
 	}
 	meta := n.Get("metadata")
-	object := describe(kind, text(meta, "namespace"), text(meta, "name"))
-	switch {
-	case kind == "":
-		for _, key := range n.Keys {
-			if strictyaml.Nearest(key, []string{"kind"}) != "" {
-				fail(describe("object", text(meta, "namespace"), text(meta, "name")), key, "unknown field %q, did you mean %q?", key, "kind")
-				return
-			}
+	object := describe(cmp.Or(kind, "object"), text(meta, "namespace"), text(meta, "name"))
+	if at, message := wrongKind(n, kind, version); message != "" {
+		if kind == "" && at == "" || lists[kind] != "" || kind == "List" {
+			object = kind
 		}
-		fail(describe("object", text(meta, "namespace"), text(meta, "name")), "kind", "kind is missing: write \"apiVersion: v1\" and \"kind: Pod\"")
-		return
-	case kind == "List" || kind == "PodList":
-		fail(kind, "kind", "a list inside of a list is not supported: put its items into a document of their own")
-		return
-	case kind != "Pod":
-		if near := strictyaml.Nearest(kind, []string{"Pod"}); near != "" {
-			fail(object, "kind", "unknown kind %q, did you mean %q?", kind, near)
-			return
-		}
-		fail(object, "kind", "not supported yet: kind %s", kind)
-		return
-	case version == "":
-		fail(object, "apiVersion", "apiVersion is missing: write \"apiVersion: v1\"")
-		return
-	case version != "v1":
-		fail(object, "apiVersion", "not supported: kind Pod of apiVersion %q, write \"apiVersion: v1\"", version)
+		d.problems = append(d.problems, Problem{File: d.file, Line: n.LineOf(at), Object: object, Field: at, Message: message})
 		return
 	}
-	pod := &v1.Pod{}
-	found = append(found, n.Decode(pod, "")...)
-	d.add(object, found, "")
+	o := Object{File: d.file, Line: line, node: n}
+	found = append(found, n.Decode(o.fresh(kind), "")...)
+	d.add(object, kind, found, kind == KindSecret)
 	if len(found) > 0 {
 		return
 	}
-	pod.Kind, pod.APIVersion = "Pod", "v1"
+	o.setType()
 	sum := sha256.Sum256(n.JSON())
-	d.objects = append(d.objects, Object{Pod: pod, File: d.file, Line: line, Digest: hex.EncodeToString(sum[:]), node: n})
+	o.Digest = hex.EncodeToString(sum[:])
+	d.objects = append(d.objects, o)
+}
+
+// wrongKind returns why n is not taken, and the field that is the reason; "" if
+// it is an object of one of our kinds.
+func wrongKind(n *strictyaml.Node, kind, version string) (at, message string) {
+	_, list := lists[kind]
+	switch {
+	case n.Kind != strictyaml.Map:
+		return "", fmt.Sprintf("want an object with apiVersion, kind and metadata, got %s", n.Kind)
+	case kind == "":
+		for _, key := range n.Keys {
+			if strictyaml.Nearest(key, []string{"kind"}) != "" {
+				return key, fmt.Sprintf("unknown field %q, did you mean %q?", key, "kind")
+			}
+		}
+		return "kind", "kind is missing: write \"apiVersion: v1\" and \"kind: Pod\""
+	case list && version != "v1":
+		return "apiVersion", fmt.Sprintf("a %s is of apiVersion \"v1\", got %q", kind, version)
+	case list:
+		return "kind", "a list inside of a list is not supported: put its items into a document of their own"
+	case !slices.Contains(kinds, kind):
+		if near := strictyaml.Nearest(kind, slices.AppendSeq(slices.Clone(kinds), maps.Keys(lists))); near != "" && (version == "v1" || version == "") {
+			return "kind", fmt.Sprintf("unknown kind %q, did you mean %q?", kind, near)
+		}
+		return "kind", "not supported yet: kind " + kind + " (supported: " + strings.Join(kinds, ", ") + ")"
+	case version == "":
+		return "apiVersion", "apiVersion is missing: write \"apiVersion: v1\""
+	case version != "v1":
+		return "apiVersion", fmt.Sprintf("not supported: kind %s of apiVersion %q, write \"apiVersion: v1\"", kind, version)
+	}
+	return "", ""
 }
 
 // text returns the text of a key, or "" when it is none.

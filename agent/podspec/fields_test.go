@@ -70,23 +70,37 @@ func TestUnsupported(t *testing.T) {
 		want []string
 	}{
 		{"spec: {volumes: [{name: v, csi: {driver: d}}]}", []string{"not supported yet: spec.volumes[0].csi"}},
-		{"spec: {volumes: [{name: v}, {name: w, configMap: {name: m}}]}", []string{"not supported yet: spec.volumes[1].configMap"}},
-		{"spec: {volumes: [{name: v, emptyDir: {medium: HugePages}}]}", []string{"not supported yet: spec.volumes[0].emptyDir.medium: HugePages (supported: Memory)"}},
-		{"spec: {volumes: [{name: v, emptyDir: {sizeLimit: 1Mi}}]}", []string{"not supported yet: spec.volumes[0].emptyDir.sizeLimit unless medium is Memory"}},
-		{"spec: {volumes: [{name: v, emptyDir: {sizeLimit: 1Mi, medium: Memory}}]}", nil},
+		{"spec: {volumes: [{name: v}, {name: w, nfs: {server: s, path: /}}]}", []string{"not supported yet: spec.volumes[1].nfs"}},
+		{"spec: {volumes: [{name: w, configMap: {name: m, optional: true, defaultMode: 256, items: [{key: k, path: p, mode: 256}]}}]}", nil},
+		{"spec: {volumes: [{name: w, secret: {secretName: m, optional: true, defaultMode: 256, items: [{key: k, path: p, mode: 256}]}}]}", nil},
+		{"spec: {volumes: [{name: w, downwardAPI: {defaultMode: 256, items: [{path: p, mode: 256, fieldRef: {fieldPath: metadata.name}}," +
+			" {path: q, resourceFieldRef: {containerName: c, resource: limits.cpu, divisor: 1m}}]}}]}", nil},
+		{"spec: {volumes: [{name: w, projected: {defaultMode: 256, sources: [{secret: {name: s, items: [{key: k, path: p}], optional: true}}," +
+			" {configMap: {name: s, items: [{key: k, path: q}], optional: true}}, {downwardAPI: {items: [{path: p, fieldRef: {fieldPath: metadata.name}}]}}]}}]}", nil},
+		{"spec: {volumes: [{name: w, projected: {sources: [{serviceAccountToken: {path: p}}, {clusterTrustBundle: {path: p}}, {podCertificate: {keyType: k}}]}}]}", []string{
+			"not supported yet: spec.volumes[0].projected.sources[0].serviceAccountToken",
+			"not supported yet: spec.volumes[0].projected.sources[1].clusterTrustBundle",
+			"not supported yet: spec.volumes[0].projected.sources[2].podCertificate"}},
+		{"spec: {volumes: [{name: v, emptyDir: {medium: Disk}}]}", []string{"not supported yet: spec.volumes[0].emptyDir.medium: Disk (supported: Memory, HugePages, HugePages-*)"}},
+		{"spec: {volumes: [{name: v, emptyDir: {medium: HugePages}}, {name: w, emptyDir: {medium: HugePages-2Mi}}]}", nil},
+		{"spec: {volumes: [{name: v, emptyDir: {medium: HugePages-}}]}", []string{"not supported yet: spec.volumes[0].emptyDir.medium: HugePages- (supported: Memory, HugePages, HugePages-*)"}},
+		{"spec: {volumes: [{name: v, emptyDir: {sizeLimit: 1Mi}}, {name: w, emptyDir: {sizeLimit: 1Mi, medium: Memory}}]}", nil},
 		{container("ports: [{containerPort: 80, hostPort: 80}]"), []string{"not supported yet: spec.containers[0].ports[0].hostPort unless hostNetwork is true"}},
 		{"spec: {hostNetwork: true, containers: [{name: c, ports: [{containerPort: 80, hostPort: 80}]}]}", nil},
-		{container("env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]"), []string{"not supported yet: spec.containers[0].env[0].valueFrom"}},
-		{container("envFrom: [{secretRef: {name: s}}]"), []string{"not supported yet: spec.containers[0].envFrom"}},
+		{container("env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, {name: B, valueFrom: {resourceFieldRef: {containerName: c, resource: limits.cpu, divisor: 1m}}}," +
+			" {name: C, valueFrom: {configMapKeyRef: {name: m, key: k, optional: true}}}, {name: D, valueFrom: {secretKeyRef: {name: m, key: k, optional: true}}}]"), nil},
+		{container("env: [{name: A, valueFrom: {fileKeyRef: {volumeName: v, path: p, key: k}}}]"), []string{"not supported yet: spec.containers[0].env[0].valueFrom.fileKeyRef"}},
+		{container("envFrom: [{prefix: P, secretRef: {name: s, optional: true}}, {configMapRef: {name: s, optional: true}}]"), nil},
 		{container("livenessProbe: {exec: {command: [x]}}"), []string{"not supported yet: spec.containers[0].livenessProbe"}},
 		{container("lifecycle: {}"), []string{"not supported yet: spec.containers[0].lifecycle"}},
-		{container("resources: {limits: {cpu: 1, memory: 1Mi, nvidia.com/gpu: 1}, requests: {ephemeral-storage: 1Gi, nvidia.com/gpu: 1}}"), []string{
+		{container("resources: {limits: {cpu: 1, memory: 1Mi, nvidia.com/gpu: 1, hugepages-2Mi: 2Mi}, requests: {ephemeral-storage: 1Gi, nvidia.com/gpu: 1}}"), []string{
 			"not supported yet: spec.containers[0].resources.limits[nvidia.com/gpu]",
 			"not supported yet: spec.containers[0].resources.requests[ephemeral-storage]",
 			"not supported yet: spec.containers[0].resources.requests[nvidia.com/gpu]"}},
-		{container("volumeMounts: [{name: v, mountPath: /x, subPath: s, mountPropagation: HostToContainer}]"), []string{
-			"not supported yet: spec.containers[0].volumeMounts[0].subPath",
-			"not supported yet: spec.containers[0].volumeMounts[0].mountPropagation: HostToContainer (supported: None)"}},
+		{container("volumeMounts: [{name: v, mountPath: /x, subPath: s, mountPropagation: HostToContainer}, {name: v, mountPath: /y, subPathExpr: s," +
+			" readOnly: true, recursiveReadOnly: Enabled}]"), nil},
+		{container("volumeDevices: [{name: v, devicePath: /x}], terminationMessagePath: /x, terminationMessagePolicy: FallbackToLogsOnError, imagePullPolicy: Always"), []string{
+			"not supported yet: spec.containers[0].volumeDevices"}},
 		{container("securityContext: {seccompProfile: {type: Localhost, localhostProfile: p}}"), []string{
 			"not supported yet: spec.containers[0].securityContext.seccompProfile.type: Localhost (supported: RuntimeDefault, Unconfined)",
 			"not supported yet: spec.containers[0].securityContext.seccompProfile.localhostProfile"}},
@@ -96,15 +110,15 @@ func TestUnsupported(t *testing.T) {
 		{"spec: {initContainers: [{name: c, restartPolicy: Never, startupProbe: {}}]}", []string{
 			"not supported yet: spec.initContainers[0].restartPolicy: Never (supported: Always)",
 			"not supported yet: spec.initContainers[0].startupProbe"}},
-		{"spec: {hostPID: true, hostIPC: true, hostUsers: false, subdomain: x}", []string{
-			"not supported yet: spec.hostPID", "not supported yet: spec.hostIPC", "not supported yet: spec.subdomain",
-			"not supported yet: spec.hostUsers: false (supported: true)"}},
+		{"spec: {hostPID: true, hostIPC: true, hostUsers: false}", []string{
+			"not supported yet: spec.hostPID", "not supported yet: spec.hostIPC", "not supported yet: spec.hostUsers: false (supported: true)"}},
+		{"spec: {hostname: h, subdomain: x, setHostnameAsFQDN: true, hostnameOverride: o, imagePullSecrets: [{name: s}]," +
+			" hostAliases: [{ip: 192.0.2.1, hostnames: [a, b]}]}", nil},
 		{"spec: {hostUsers: true, setHostnameAsFQDN: false, hostPID: false, hostAliases: [], os: {name: linux}}", nil},
 		{"spec: {os: {name: windows}}", []string{"not supported yet: spec.os.name: windows (supported: linux)"}},
-		{"spec: {dnsPolicy: None, dnsConfig: {}}", []string{
-			"not supported yet: spec.dnsPolicy: None (supported: Default, ClusterFirst)", "not supported yet: spec.dnsConfig"}},
-		{"spec: {securityContext: {fsGroup: 1, sysctls: [{name: kernel.msgmax, value: \"1\"}]}}", []string{
-			"not supported yet: spec.securityContext.fsGroup",
+		{"spec: {dnsPolicy: None, dnsConfig: {nameservers: [192.0.2.1], searches: [a], options: [{name: a, value: b}]}}", nil},
+		{"spec: {dnsPolicy: ClusterFirstWithHostNet}", nil},
+		{"spec: {securityContext: {fsGroup: 1, fsGroupChangePolicy: OnRootMismatch, sysctls: [{name: kernel.msgmax, value: \"1\"}]}}", []string{
 			"not supported yet: spec.securityContext.sysctls[0].name: kernel.msgmax (supported: " + strings.Join(SafeSysctls, ", ") + ")"}},
 		{"spec: {runtimeClassName: kata, activeDeadlineSeconds: 5}", []string{
 			"not supported yet: spec.activeDeadlineSeconds", "not supported yet: spec.runtimeClassName"}},

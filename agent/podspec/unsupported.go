@@ -81,12 +81,12 @@ func (w *walker) structure(v reflect.Value, path, pattern string) {
 			continue
 		}
 		at, row := strings.TrimPrefix(path+"."+name, "."), strings.TrimPrefix(pattern+"."+name, ".")
-		w.field(v.Field(i), v, at, row)
+		w.field(v.Field(i), at, row)
 	}
 }
 
-// field looks at a field that is set; parent is the struct that it is in.
-func (w *walker) field(v, parent reflect.Value, path, pattern string) {
+// field looks at a field that is set.
+func (w *walker) field(v reflect.Value, path, pattern string) {
 	row := rowOf(pattern)
 	if row == nil || row.Support == NotYet {
 		// An empty list asks for nothing.
@@ -99,7 +99,7 @@ func (w *walker) field(v, parent reflect.Value, path, pattern string) {
 	if row.Support == Ignored {
 		return
 	}
-	if !holds(row.If, w.pod, parent) {
+	if !holds(row.If, w.pod) {
 		w.refuse(path, " unless "+string(row.If))
 		return
 	}
@@ -120,19 +120,16 @@ func (w *walker) field(v, parent reflect.Value, path, pattern string) {
 	case reflect.Map:
 		w.keys(v, row, path)
 	default:
-		if text := fmt.Sprint(v.Interface()); len(row.Values) > 0 && text != "" && !slices.Contains(row.Values, text) {
+		if text := fmt.Sprint(v.Interface()); text != "" && !row.takes(text) {
 			w.refuse(path, fmt.Sprintf(": %s (supported: %s)", text, strings.Join(row.Values, ", ")))
 		}
 	}
 }
 
 func (w *walker) keys(v reflect.Value, row *Row, path string) {
-	if len(row.Values) == 0 {
-		return
-	}
 	var extra []string
 	for _, k := range v.MapKeys() {
-		if !slices.Contains(row.Values, k.String()) {
+		if !row.takes(k.String()) {
 			extra = append(extra, k.String())
 		}
 	}
@@ -153,13 +150,14 @@ func hasFields(t reflect.Type) bool {
 	return false
 }
 
-func holds(c Condition, pod *v1.Pod, parent reflect.Value) bool {
-	switch c {
-	case HostNetwork:
-		return pod.Spec.HostNetwork
-	case MemoryMedium:
-		e, ok := parent.Interface().(v1.EmptyDirVolumeSource)
-		return ok && e.Medium == v1.StorageMediumMemory
-	}
-	return true
+// takes tells whether a value or key is among those of the row.
+func (r *Row) takes(text string) bool {
+	return len(r.Values) == 0 || slices.ContainsFunc(r.Values, func(v string) bool {
+		prefix, any := strings.CutSuffix(v, "*")
+		return text == v || any && len(text) > len(prefix) && strings.HasPrefix(text, prefix)
+	})
+}
+
+func holds(c Condition, pod *v1.Pod) bool {
+	return c != HostNetwork || pod.Spec.HostNetwork
 }

@@ -76,9 +76,7 @@ func validatePodFields(spec *v1.PodSpec, path *field.Path) field.ErrorList {
 	if g := spec.TerminationGracePeriodSeconds; g != nil && *g < 0 {
 		errs = append(errs, field.Invalid(path.Child("terminationGracePeriodSeconds"), *g, "must be 0 or more seconds"))
 	}
-	if spec.Hostname != "" {
-		errs = append(errs, invalid(path.Child("hostname"), spec.Hostname, validation.IsDNS1123Label(spec.Hostname))...)
-	}
+	errs = append(errs, validateNames(spec, path)...)
 	if sc := spec.SecurityContext; sc != nil {
 		errs = append(errs, validatePodSecurity(sc, spec.HostNetwork, path.Child("securityContext"))...)
 	}
@@ -89,6 +87,12 @@ func validatePodSecurity(sc *v1.PodSecurityContext, hostNetwork bool, path *fiel
 	errs := validateIDs(path, sc.RunAsUser, sc.RunAsGroup)
 	for i, gid := range sc.SupplementalGroups {
 		errs = append(errs, invalid(path.Child("supplementalGroups").Index(i), gid, validation.IsValidGroupID(gid))...)
+	}
+	if sc.FSGroup != nil {
+		errs = append(errs, invalid(path.Child("fsGroup"), *sc.FSGroup, validation.IsValidGroupID(*sc.FSGroup))...)
+	}
+	if p := sc.FSGroupChangePolicy; p != nil {
+		errs = append(errs, oneOf(path.Child("fsGroupChangePolicy"), *p, v1.FSGroupChangeAlways, v1.FSGroupChangeOnRootMismatch)...)
 	}
 	errs = append(errs, validateSeccomp(sc.SeccompProfile, path.Child("seccompProfile"))...)
 	names := map[string]bool{}
@@ -144,54 +148,6 @@ func validateSeccomp(p *v1.SeccompProfile, path *field.Path) field.ErrorList {
 		v1.SeccompProfileTypeRuntimeDefault, v1.SeccompProfileTypeUnconfined, v1.SeccompProfileTypeLocalhost)
 	if p.LocalhostProfile != nil && p.Type != v1.SeccompProfileTypeLocalhost {
 		errs = append(errs, field.Invalid(path.Child("localhostProfile"), *p.LocalhostProfile, "may only be set with type Localhost"))
-	}
-	return errs
-}
-
-// validateVolumes returns the names of the volumes.
-func validateVolumes(list []v1.Volume, path *field.Path) (map[string]bool, field.ErrorList) {
-	var errs field.ErrorList
-	names := map[string]bool{}
-	for i := range list {
-		v, at := &list[i], path.Index(i)
-		switch {
-		case v.Name == "":
-			errs = append(errs, field.Required(at.Child("name"), "name the volume"))
-		case names[v.Name]:
-			errs = append(errs, field.Duplicate(at.Child("name"), v.Name))
-		default:
-			errs = append(errs, invalid(at.Child("name"), v.Name, validation.IsDNS1123Label(v.Name))...)
-		}
-		names[v.Name] = true
-		if n := sources(v.VolumeSource); n > 1 {
-			errs = append(errs, field.Forbidden(at, "a volume has one source, this one has more: remove all but one"))
-		}
-		if e := v.EmptyDir; e != nil {
-			errs = append(errs, oneOf(at.Child("emptyDir", "medium"), e.Medium, v1.StorageMediumDefault, v1.StorageMediumMemory)...)
-			if e.SizeLimit != nil && e.SizeLimit.Sign() < 0 {
-				errs = append(errs, field.Invalid(at.Child("emptyDir", "sizeLimit"), e.SizeLimit.String(), "must not be negative"))
-			}
-		}
-		if h := v.HostPath; h != nil {
-			errs = append(errs, validateHostPath(h, at.Child("hostPath"))...)
-		}
-	}
-	return names, errs
-}
-
-func validateHostPath(h *v1.HostPathVolumeSource, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	switch {
-	case h.Path == "":
-		errs = append(errs, field.Required(path.Child("path"), "name the path on the host"))
-	case slices.Contains(strings.Split(h.Path, "/"), ".."):
-		errs = append(errs, field.Invalid(path.Child("path"), h.Path, "must not contain '..'"))
-	case !strings.HasPrefix(h.Path, "/"):
-		errs = append(errs, field.Invalid(path.Child("path"), h.Path, "must be an absolute path"))
-	}
-	if h.Type != nil {
-		errs = append(errs, oneOf(path.Child("type"), *h.Type, v1.HostPathUnset, v1.HostPathDirectoryOrCreate, v1.HostPathDirectory,
-			v1.HostPathFileOrCreate, v1.HostPathFile, v1.HostPathSocket, v1.HostPathCharDev, v1.HostPathBlockDev)...)
 	}
 	return errs
 }

@@ -1,18 +1,19 @@
 package podspec
 
 import (
-	"path"
 	"reflect"
 	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// sources counts the sources that a volume names.
-func sources(s v1.VolumeSource) int {
+// countSet counts the fields of a struct of pointers that are set, such as the
+// sources of a volume.
+func countSet(s any) int {
 	n := 0
 	v := reflect.ValueOf(s)
 	for i := range v.NumField() {
@@ -71,21 +72,13 @@ func validateContainer(c *v1.Container, volumes map[string]bool, at *field.Path)
 	errs = append(errs, oneOf(at.Child("imagePullPolicy"), c.ImagePullPolicy, v1.PullAlways, v1.PullIfNotPresent, v1.PullNever)...)
 	errs = append(errs, oneOf(at.Child("terminationMessagePolicy"), c.TerminationMessagePolicy,
 		v1.TerminationMessageReadFile, v1.TerminationMessageFallbackToLogsOnError)...)
-	if !path.IsAbs(c.TerminationMessagePath) {
-		errs = append(errs, field.Invalid(at.Child("terminationMessagePath"), c.TerminationMessagePath, "must be an absolute path"))
+	if strings.ContainsRune(c.TerminationMessagePath, 0) { // a relative one is taken from /
+		errs = append(errs, field.Invalid(at.Child("terminationMessagePath"), c.TerminationMessagePath, "must not contain a zero byte"))
 	}
-	for i, e := range c.Env {
-		if e.Name == "" {
-			errs = append(errs, field.Required(at.Child("env").Index(i).Child("name"), "name the variable"))
-			continue
-		}
-		errs = append(errs, invalid(at.Child("env").Index(i).Child("name"), e.Name, validation.IsRelaxedEnvVarName(e.Name))...)
-		if strings.ContainsRune(e.Value, 0) {
-			errs = append(errs, field.Invalid(at.Child("env").Index(i).Child("value"), e.Value, "must not contain a zero byte"))
-		}
-	}
+	errs = append(errs, validateEnv(c.Env, at.Child("env"))...)
+	errs = append(errs, validateEnvFrom(c.EnvFrom, at.Child("envFrom"))...)
 	errs = append(errs, validatePorts(c.Ports, at.Child("ports"))...)
-	errs = append(errs, validateMounts(c.VolumeMounts, volumes, at.Child("volumeMounts"))...)
+	errs = append(errs, validateMounts(c, volumes, at.Child("volumeMounts"))...)
 	errs = append(errs, validateResources(c.Resources, at.Child("resources"))...)
 	if c.SecurityContext != nil {
 		errs = append(errs, validateSecurity(c.SecurityContext, at.Child("securityContext"))...)
@@ -150,10 +143,10 @@ func validateHostPorts(ports []v1.ContainerPort, taken map[hostPort]bool, at *fi
 	return errs
 }
 
-func validateMounts(mounts []v1.VolumeMount, volumes map[string]bool, at *field.Path) field.ErrorList {
+func validateMounts(c *v1.Container, volumes map[string]bool, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	paths := map[string]bool{}
-	for i, m := range mounts {
+	for i, m := range c.VolumeMounts {
 		at := at.Index(i)
 		if m.Name == "" {
 			errs = append(errs, field.Required(at.Child("name"), "name the volume to mount"))
@@ -169,6 +162,44 @@ func validateMounts(mounts []v1.VolumeMount, volumes map[string]bool, at *field.
 			errs = append(errs, field.Invalid(at.Child("mountPath"), m.MountPath, "must be unique"))
 		}
 		paths[m.MountPath] = true
+		errs = append(errs, validateSubPaths(m, at)...)
+		errs = append(errs, validatePropagation(m, c.SecurityContext, at)...)
+	}
+	return errs
+}
+
+func validateSubPaths(m v1.VolumeMount, at *field.Path) field.ErrorList {
+	errs := validateSubPath(m.SubPath, at.Child("subPath"))
+	if m.SubPath != "" && m.SubPathExpr != "" {
+		errs = append(errs, field.Invalid(at.Child("subPathExpr"), m.SubPathExpr, "subPathExpr and subPath are mutually exclusive"))
+	}
+	return append(errs, validateSubPath(m.SubPathExpr, at.Child("subPathExpr"))...)
+}
+
+func validatePropagation(m v1.VolumeMount, sc *v1.SecurityContext, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	shared := false
+	if p := m.MountPropagation; p != nil {
+		at := at.Child("mountPropagation")
+		shared = *p != v1.MountPropagationNone
+		errs = append(errs, oneOf(at, *p, v1.MountPropagationBidirectional, v1.MountPropagationHostToContainer, v1.MountPropagationNone)...)
+		if *p == v1.MountPropagationBidirectional && (sc == nil || sc.Privileged == nil || !*sc.Privileged) {
+			errs = append(errs, field.Forbidden(at, "Bidirectional mount propagation is available only to privileged containers"))
+		}
+	}
+	r := m.RecursiveReadOnly
+	if r == nil || *r == v1.RecursiveReadOnlyDisabled {
+		return errs
+	}
+	at = at.Child("recursiveReadOnly")
+	if unknown := oneOf(at, *r, v1.RecursiveReadOnlyDisabled, v1.RecursiveReadOnlyEnabled, v1.RecursiveReadOnlyIfPossible); unknown != nil {
+		return append(errs, unknown...)
+	}
+	if !m.ReadOnly {
+		errs = append(errs, field.Forbidden(at, "may only be specified when readOnly is true"))
+	}
+	if shared {
+		errs = append(errs, field.Forbidden(at, "may only be specified when mountPropagation is None or not specified"))
 	}
 	return errs
 }
@@ -189,10 +220,47 @@ func validateResources(r v1.ResourceRequirements, at *field.Path) field.ErrorLis
 	for _, name := range sortedNames(r.Requests) {
 		request := r.Requests[name]
 		limit, ok := r.Limits[name]
-		if ok && request.Cmp(limit) > 0 {
-			errs = append(errs, field.Invalid(at.Child("requests").Key(string(name)), request.String(),
-				"must be less than or equal to the limit of "+limit.String()))
+		at := at.Child("requests").Key(string(name))
+		switch {
+		case hugepages(name) && !ok:
+			errs = append(errs, field.Required(at, "Limit must be set for non overcommitable resources"))
+		case hugepages(name) && request.Cmp(limit) != 0:
+			errs = append(errs, field.Invalid(at, request.String(), "must be equal to "+string(name)+" limit of "+limit.String()))
+		case ok && request.Cmp(limit) > 0:
+			errs = append(errs, field.Invalid(at, request.String(), "must be less than or equal to the limit of "+limit.String()))
 		}
+	}
+	return append(errs, validateHugepages(r, at)...)
+}
+
+func hugepages(name v1.ResourceName) bool {
+	return strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix)
+}
+
+// validateHugepages checks that pages are asked for by whole ones, and not alone.
+func validateHugepages(r v1.ResourceRequirements, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	others := false
+	for _, list := range []v1.ResourceList{r.Limits, r.Requests} {
+		_, cpu := list[v1.ResourceCPU]
+		_, memory := list[v1.ResourceMemory]
+		others = others || cpu || memory
+	}
+	any := false
+	for _, name := range sortedNames(r.Limits) {
+		if !hugepages(name) {
+			continue
+		}
+		any = true
+		q := r.Limits[name]
+		size, err := resource.ParseQuantity(strings.TrimPrefix(string(name), v1.ResourceHugePagesPrefix))
+		if err != nil || size.Sign() <= 0 || q.Value()%size.Value() != 0 {
+			errs = append(errs, field.Invalid(at.Child("limits").Key(string(name)), q.String(),
+				q.String()+" is not positive integer multiple of "+string(name)))
+		}
+	}
+	if any && !others {
+		errs = append(errs, field.Forbidden(at, "HugePages require cpu or memory"))
 	}
 	return errs
 }

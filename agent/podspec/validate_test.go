@@ -36,7 +36,8 @@ func TestValidate(t *testing.T) {
 		{pod("name: p", "initContainers: [{name: i, image: i, restartPolicy: Never}], "+ok), []string{`spec.initContainers[0].restartPolicy: Unsupported value: "Never": supported values: "Always"`}},
 		{with("imagePullPolicy: X"), []string{`spec.containers[0].imagePullPolicy: Unsupported value: "X": supported values: "Always", "IfNotPresent", "Never"`}},
 		{with("terminationMessagePolicy: X"), []string{`spec.containers[0].terminationMessagePolicy: Unsupported value: "X": supported values: "File", "FallbackToLogsOnError"`}},
-		{with("terminationMessagePath: x"), []string{`spec.containers[0].terminationMessagePath: Invalid value: "x": must be an absolute path`}},
+		{with("terminationMessagePath: x"), nil},
+		{with(`terminationMessagePath: "/x\0"`), []string{`spec.containers[0].terminationMessagePath: Invalid value: "/x\x00": must not contain a zero byte`}},
 		{with("env: [{value: x}, {name: 'a=b'}, {name: fine-name.1}]"), []string{"spec.containers[0].env[0].name: Required value: name the variable", `spec.containers[0].env[1].name: Invalid value: "a=b": a valid environment variable name must consist only of printable ASCII characters other than '='`}},
 		{with(`env: [{name: a, value: "\0"}]`), []string{`spec.containers[0].env[0].value: Invalid value: "\x00": must not contain a zero byte`}},
 		{with("ports: [{containerPort: 0}, {containerPort: 65536}, {containerPort: 1, protocol: udp}]"), []string{
@@ -51,7 +52,7 @@ func TestValidate(t *testing.T) {
 			"spec.containers[1].ports[0].hostPort: Duplicate value: 1"}},
 		{pod("name: p", "volumes: [{name: v}, {name: v}, {}, {name: A}], "+ok), []string{`spec.volumes[1].name: Duplicate value: "v"`, "spec.volumes[2].name: Required value: name the volume", `spec.volumes[3].name: Invalid value: "A": ` + label}},
 		{pod("name: p", "volumes: [{name: v, emptyDir: {}, hostPath: {path: /}}], "+ok), []string{"spec.volumes[0]: Forbidden: a volume has one source, this one has more: remove all but one"}},
-		{pod("name: p", "volumes: [{name: v, emptyDir: {medium: X, sizeLimit: '-1'}}], "+ok), []string{`spec.volumes[0].emptyDir.medium: Unsupported value: "X": supported values: "", "Memory"`, `spec.volumes[0].emptyDir.sizeLimit: Invalid value: "-1": must not be negative`}},
+		{pod("name: p", "volumes: [{name: v, emptyDir: {medium: X, sizeLimit: '-1'}}], "+ok), []string{`spec.volumes[0].emptyDir.medium: Unsupported value: "X": supported values: "", "Memory", "HugePages"`, `spec.volumes[0].emptyDir.sizeLimit: Invalid value: "-1": must not be negative`}},
 		{pod("name: p", "volumes: [{name: a, hostPath: {}}, {name: b, hostPath: {path: x}}, {name: c, hostPath: {path: /a/../b, type: X}}], "+ok), []string{
 			"spec.volumes[0].hostPath.path: Required value: name the path on the host",
 			`spec.volumes[1].hostPath.path: Invalid value: "x": must be an absolute path`,
@@ -82,19 +83,25 @@ func TestValidate(t *testing.T) {
 			`spec.securityContext.sysctls[3].name: Duplicate value: "a/b"`,
 			`spec.securityContext.sysctls[4].name: Invalid value: "net.ipv4.x": may not be set when hostNetwork is true`}},
 	} {
-		var p v1.Pod
-		if err := yaml.Unmarshal([]byte(tc.text), &p); err != nil {
-			t.Fatalf("%s: %v", tc.text, err)
-		}
-		Default(&p)
-		var got []string
-		for _, problem := range Validate(&p) {
-			problem.Object = ""
-			got = append(got, problem.String())
-		}
-		if diff := cmp.Diff(tc.want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", tc.text, diff)
-		}
+		checkValidate(t, tc.text, tc.want)
+	}
+}
+
+// checkValidate reads a pod, fills in defaults and compares what is refused.
+func checkValidate(t *testing.T, text string, want []string) {
+	t.Helper()
+	var p v1.Pod
+	if err := yaml.Unmarshal([]byte(text), &p); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	Default(&p)
+	var got []string
+	for _, problem := range Validate(&p) {
+		problem.Object = ""
+		got = append(got, problem.String())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", text, diff)
 	}
 }
 
@@ -106,8 +113,16 @@ spec:
   - name: none
   - name: host
     hostPath: {path: /x}
+  - name: secret
+    secret: {secretName: s}
+  - name: config
+    configMap: {name: s, defaultMode: 256}
+  - name: downward
+    downwardAPI: {items: [{path: p, fieldRef: {fieldPath: metadata.name}}]}
+  - name: projected
+    projected: {sources: [{downwardAPI: {items: [{path: p, fieldRef: {fieldPath: metadata.name}}]}}, {secret: {name: s}}]}
   initContainers:
-  - {name: i, image: a}
+  - {name: i, image: a, env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]}
   containers:
   - name: c
     image: example.com:5000/a@sha256:0000000000000000000000000000000000000000000000000000000000000000
@@ -128,8 +143,16 @@ spec:
     emptyDir: {}
   - name: host
     hostPath: {path: /x, type: ""}
+  - name: secret
+    secret: {secretName: s, defaultMode: 420}
+  - name: config
+    configMap: {name: s, defaultMode: 256}
+  - name: downward
+    downwardAPI: {defaultMode: 420, items: [{path: p, fieldRef: {apiVersion: v1, fieldPath: metadata.name}}]}
+  - name: projected
+    projected: {defaultMode: 420, sources: [{downwardAPI: {items: [{path: p, fieldRef: {apiVersion: v1, fieldPath: metadata.name}}]}}, {secret: {name: s}}]}
   initContainers:
-  - {name: i, image: a, imagePullPolicy: Always, terminationMessagePath: /dev/termination-log, terminationMessagePolicy: File}
+  - {name: i, image: a, env: [{name: A, valueFrom: {fieldRef: {apiVersion: v1, fieldPath: metadata.name}}}], imagePullPolicy: Always, terminationMessagePath: /dev/termination-log, terminationMessagePolicy: File}
   containers:
   - name: c
     image: example.com:5000/a@sha256:0000000000000000000000000000000000000000000000000000000000000000

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
-	"slices"
 	"time"
 
 	"github.com/davit-agent/davit/agent/podspec"
@@ -36,20 +34,21 @@ func (w writes) until() time.Time {
 
 // Directory is the source that reads *.yaml, *.yml and *.json in one directory.
 type Directory struct {
-	dir      string
-	nodeName string
-	log      *slog.Logger
-	deliver  func(Snapshot)
+	dir     string
+	reader  reader
+	log     *slog.Logger
+	deliver func(Snapshot)
 
-	files     map[string]*file  // by path
-	holders   map[string]string // namespace/name -> path that has it
-	writing   map[string]writes // by base name: files that are open for writing
-	dirty     map[string]bool   // base names to be read even if they look the same
-	later     map[string]bool   // the dirty ones of the next turn
-	pending   map[string]bool   // paths of which nothing is known yet
-	recheck   time.Time         // when to look again although nothing happens; zero: never
+	files     map[string]*file     // by path
+	names     names                // who has which
+	writing   map[string]writes    // by base name: files that are open for writing
+	dirty     map[string]bool      // base names to be read even if they look the same
+	later     map[string]bool      // the dirty ones of the next turn
+	fresh     map[string]time.Time // since when paths were found just written to
+	pending   map[string]bool      // paths of which nothing is known yet
+	recheck   time.Time            // when to look again although nothing happens; zero: never
 	delivered *Snapshot
-	told      map[string]bool // problems that are in the log
+	told      teller
 }
 
 // NewDirectory returns the source of the manifests in dir for the node of that
@@ -57,16 +56,18 @@ type Directory struct {
 // changed.
 func NewDirectory(dir, nodeName string, log *slog.Logger, deliver func(Snapshot)) *Directory {
 	return &Directory{
-		dir: dir, nodeName: nodeName, log: log.With("dir", dir), deliver: deliver,
-		files: map[string]*file{}, holders: map[string]string{}, writing: map[string]writes{},
-		dirty: map[string]bool{}, later: map[string]bool{}, pending: map[string]bool{}, told: map[string]bool{},
+		dir: dir, reader: reader{nodeName: nodeName, scheme: schemeFile}, log: log.With("dir", dir), deliver: deliver,
+		files: map[string]*file{}, names: names{holders: map[string]string{}}, writing: map[string]writes{},
+		dirty: map[string]bool{}, later: map[string]bool{}, fresh: map[string]time.Time{}, pending: map[string]bool{}, told: teller{log: log.With("dir", dir)},
 	}
 }
 
 // Hold tells before Run that a pod of this namespace and full name (with the
 // node's suffix) runs from a file: that file keeps the name as long as it
 // defines it.
-func (d *Directory) Hold(namespace, name, file string) { d.holders[namespace+"/"+name] = file }
+func (d *Directory) Hold(namespace, name, file string) {
+	d.names.holders[ID(podspec.KindPod, namespace, name)] = file
+}
 
 // Run reads the directory until ctx is cancelled; that changes nothing about
 // the pods. It returns nil then. Errors of the directory are problems in the
@@ -157,40 +158,12 @@ func (d *Directory) note(e event, now time.Time) bool {
 // turn reads what is new and delivers what changed.
 func (d *Directory) turn(now time.Time) {
 	snap := d.scan(now)
-	d.tell(snap.Problems)
+	d.told.tell(snap.Problems)
 	if d.delivered != nil && same(*d.delivered, snap) {
 		return
 	}
 	d.delivered = &snap
 	d.deliver(snap)
-}
-
-func same(a, b Snapshot) bool {
-	if a.Complete != b.Complete || len(a.Pods) != len(b.Pods) || !slices.Equal(a.Broken, b.Broken) || !slices.Equal(a.Problems, b.Problems) {
-		return false
-	}
-	for uid, p := range a.Pods {
-		if b.Pods[uid] != p && !reflect.DeepEqual(b.Pods[uid], p) {
-			return false
-		}
-	}
-	return true
-}
-
-// tell logs each problem once, and once more when it is back after it was gone.
-func (d *Directory) tell(problems []podspec.Problem) {
-	now := make(map[string]bool, len(problems))
-	for _, p := range problems {
-		text := p.String()
-		now[text] = true
-		if !d.told[text] {
-			d.log.Warn("manifest problem", "file", p.File, "line", p.Line, "object", p.Object, "field", p.Field, "problem", p.Message)
-		}
-	}
-	if len(d.told) > 0 && len(now) == 0 {
-		d.log.Info("manifest problems are solved")
-	}
-	d.told = now
 }
 
 // manifest tells whether a file of this name is one.

@@ -218,7 +218,7 @@ func TestBadFileHidesNothing(t *testing.T) {
 	bad := "D/b.yaml:11: Pod/default/c: unknown field \"spec.hostnam\", did you mean \"hostname\"?"
 	// c is broken, b is edited, d is not there any more: c and d are kept.
 	r.write("b.yaml", manifestOf("b", "  hostname: h\n")+"---\n"+manifestOf("c", "  hostnam: h\n"))
-	r.until([]string{"a-n1", "b-n1", "c-n1", "d-n1"}, strings.Replace(bad, ":11:", ":13:", 1), "D/b.yaml: 2 pods that the file defined before it was broken are kept as they were")
+	r.until([]string{"a-n1", "b-n1", "c-n1", "d-n1"}, strings.Replace(bad, ":11:", ":13:", 1), "D/b.yaml: 2 objects that it defined before it was broken are kept as they were")
 	if r.set.List()[1].Pod.UID == uid {
 		t.Error("the good document of a broken file was not taken")
 	}
@@ -227,9 +227,9 @@ func TestBadFileHidesNothing(t *testing.T) {
 	}
 	// Not even YAML, empty, a dangling link, a FIFO: all is kept.
 	r.write("b.yaml", "{{{")
-	r.until([]string{"a-n1", "b-n1", "c-n1", "d-n1"}, "D/b.yaml:1: this is not valid JSON: invalid character '{'", "D/b.yaml: 3 pods that the file defined before it was broken are kept as they were")
+	r.until([]string{"a-n1", "b-n1", "c-n1", "d-n1"}, "D/b.yaml:1: this is not valid JSON: invalid character '{'", "D/b.yaml: 3 objects that it defined before it was broken are kept as they were")
 	r.write("b.yaml", "# nothing\n")
-	r.until([]string{"a-n1", "b-n1", "c-n1", "d-n1"}, "D/b.yaml:1: there is no object in this file: remove the file if that is meant", "D/b.yaml: 3 pods that the file defined before it was broken are kept as they were")
+	r.until([]string{"a-n1", "b-n1", "c-n1", "d-n1"}, "D/b.yaml:1: there is no object in this file: remove the file if that is meant", "D/b.yaml: 3 objects that it defined before it was broken are kept as they were")
 	if err := os.Remove(r.path("b.yaml")); err != nil {
 		t.Fatal(err)
 	}
@@ -247,19 +247,19 @@ func TestUnreadableFiles(t *testing.T) {
 	if err := os.Rename(link, r.path("a.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	r.until([]string{"a-n1", "b-n1"}, "D/a.yaml: reading the manifest: it is a symbolic link to a file that does not exist; the pods that it last defined are kept")
+	r.until([]string{"a-n1", "b-n1"}, "D/a.yaml: reading the manifest: it is a symbolic link to a file that does not exist; what it last defined is kept")
 	if err := os.Symlink("a.yaml", link); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(link, r.path("a.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	r.until([]string{"a-n1", "b-n1"}, "D/a.yaml: reading the manifest: too many levels of symbolic links; the pods that it last defined are kept")
+	r.until([]string{"a-n1", "b-n1"}, "D/a.yaml: reading the manifest: too many levels of symbolic links; what it last defined is kept")
 	mkfifo(t, link)
 	if err := os.Rename(link, r.path("a.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	r.until([]string{"a-n1", "b-n1"}, "D/a.yaml: reading the manifest: it is not a regular file; the pods that it last defined are kept")
+	r.until([]string{"a-n1", "b-n1"}, "D/a.yaml: reading the manifest: it is not a regular file; what it last defined is kept")
 	r.write("a.yaml", manifestOf("a"))
 	r.until([]string{"a-n1", "b-n1"})
 }

@@ -23,11 +23,9 @@ const maxFiles = 10_000
 
 // file is what is known of one manifest.
 type file struct {
-	sign     signature
-	mtime    time.Time
-	pods     []*Pod // what it defines; of a broken file also what it defined last
-	problems []podspec.Problem
-	broken   bool
+	text
+	sign  signature
+	mtime time.Time
 }
 
 // signature tells versions of a file apart without reading it.
@@ -64,12 +62,12 @@ func (d *Directory) scan(now time.Time) Snapshot {
 		}
 		if complete {
 			maps.DeleteFunc(d.files, func(path string, _ *file) bool { return !seen[path] })
+			maps.DeleteFunc(d.fresh, func(path string, _ time.Time) bool { return !seen[path] })
 		}
 		d.dirty, d.later = d.later, map[string]bool{}
 	}
 	snap := d.merge(complete)
 	snap.Problems = append(problems, snap.Problems...)
-	snap.Complete = complete
 	return snap
 }
 
@@ -114,9 +112,18 @@ func (d *Directory) look(name, path string, old *file, now time.Time) *file {
 	}
 	data, info, err := read(path)
 	if err == nil && fresh(info, now) {
-		// Somebody may be writing, and the event is still on its way.
-		return d.postpone(path, old, now.Add(settleQuiet))
+		// Somebody may be writing, and the event is still on its way. Files that
+		// are renamed here one after another are always fresh: wait no longer
+		// than settleMax.
+		first, waits := d.fresh[path]
+		if !waits {
+			first, d.fresh[path] = now, now
+		}
+		if now.Sub(first) < settleMax {
+			return d.postpone(path, old, now.Add(settleQuiet))
+		}
 	}
+	delete(d.fresh, path)
 	switch {
 	case errors.Is(err, errDirectory):
 		return nil
@@ -159,11 +166,11 @@ func (d *Directory) postpone(path string, old *file, at time.Time) *file {
 
 // breaks returns the state of a file that cannot be read (any more).
 func (f *file) breaks(path, why string) *file {
-	out := &file{broken: true, problems: []podspec.Problem{{File: path, Message: "reading the manifest: " + why}}}
+	out := &file{text: text{broken: true, problems: []podspec.Problem{{File: path, Message: "reading the manifest: " + why}}}}
 	if f != nil {
-		out.pods, out.mtime = f.pods, f.mtime
-		if len(f.pods) > 0 {
-			out.problems[0].Message += "; the pods that it last defined are kept"
+		out.entries, out.mtime = f.entries, f.mtime
+		if len(f.entries) > 0 {
+			out.problems[0].Message += "; what it last defined is kept"
 		}
 	}
 	return out
@@ -198,121 +205,62 @@ func read(path string) ([]byte, fs.FileInfo, error) {
 
 // parse reads the objects of a file.
 func (d *Directory) parse(path string, data []byte, info fs.FileInfo, old *file, now time.Time) *file {
-	f := &file{sign: sign(info), mtime: info.ModTime()}
-	objs, problems := podspec.Read(data, path)
-	f.problems = problems
-	names := map[string]bool{}
-	for _, o := range objs {
-		p, problem := identify(o, d.nodeName, now)
-		if problem != nil {
-			f.problems = append(f.problems, *problem)
-			continue
-		}
-		names[key(p.Pod)] = true
-		f.pods = append(f.pods, old.reuse(p))
+	var before *text
+	if old != nil {
+		before = &old.text
 	}
-	if len(objs) == 0 && len(f.problems) == 0 {
-		f.problems = []podspec.Problem{{File: path, Line: 1, Message: "there is no object in this file: remove the file if that is meant"}}
-	}
-	if f.broken = len(f.problems) > 0; !f.broken || old == nil {
-		return f
-	}
-	kept := 0
-	for _, p := range old.pods {
-		if !names[key(p.Pod)] {
-			f.pods = append(f.pods, p)
-			kept++
-		}
-	}
-	if kept > 0 {
-		f.problems = append(f.problems, podspec.Problem{File: path, Message: fmt.Sprintf("%d pods that the file defined before it was broken are kept as they were", kept)})
+	f := &file{text: *d.reader.read(data, path, before, now), sign: sign(info), mtime: info.ModTime()}
+	if p, exposed := d.exposed(path, info, f.entries); exposed {
+		f.problems = append(f.problems, p)
 	}
 	return f
 }
 
-// reuse gives a pod that was known before the time at which it was first seen.
-func (f *file) reuse(p *Pod) *Pod {
-	if f == nil {
-		return p
+// exposed warns of Secrets in a file that everybody on the node can read.
+func (d *Directory) exposed(path string, info fs.FileInfo, entries []entry) (podspec.Problem, bool) {
+	if info.Mode().Perm()&0o004 == 0 {
+		return podspec.Problem{}, false
 	}
-	for _, o := range f.pods {
-		if o.Pod.UID == p.Pod.UID && key(o.Pod) == key(p.Pod) {
-			p.Pod.Annotations[AnnotationSeen] = o.Pod.Annotations[AnnotationSeen]
+	if dir, err := os.Stat(d.dir); err != nil || dir.Mode().Perm()&0o001 == 0 {
+		return podspec.Problem{}, false
+	}
+	for _, e := range entries {
+		if o, ok := e.item.(*Object); ok && o.Secret != nil {
+			return podspec.Problem{File: path, Line: o.Line, Object: o.id(), Warning: true, Message: fmt.Sprintf(
+				"the file holds a Secret and every user of this machine can read it (mode %04o): chmod 600 %s", info.Mode().Perm(), path)}, true
 		}
 	}
-	return p
+	return podspec.Problem{}, false
 }
 
 // merge makes one set of all files; where two define a name, see the package
 // comment.
 func (d *Directory) merge(complete bool) Snapshot {
-	snap := Snapshot{Pods: map[string]*Pod{}}
 	paths := slices.SortedFunc(maps.Keys(d.files), func(a, b string) int {
 		if c := d.files[a].mtime.Compare(d.files[b].mtime); c != 0 {
 			return c
 		}
 		return strings.Compare(a, b)
 	})
-	claims := map[string][]*Pod{}
-	var order []string
+	var items []item
 	for _, path := range paths {
-		for _, p := range d.files[path].pods {
-			k := key(p.Pod)
-			if claims[k] == nil {
-				order = append(order, k)
-			}
-			claims[k] = append(claims[k], p)
+		for _, e := range d.files[path].entries {
+			items = append(items, e.item)
 		}
 	}
-	var problems []podspec.Problem
-	for _, k := range order {
-		winner := d.winner(k, claims[k])
-		for _, p := range claims[k] {
-			if winner == nil {
-				problems = append(problems, podspec.Problem{File: p.Origin, Line: p.Line, Object: "Pod/" + k, Field: "metadata.name", Message: fmt.Sprintf(
-					"the name is that of a pod from %s, which cannot be read now: repair or remove that file", d.holders[k])})
-			} else if p != winner {
-				problems = append(problems, duplicate(p, winner))
-			}
-		}
-		if winner == nil {
-			continue
-		}
-		if other := snap.Pods[string(winner.Pod.UID)]; other != nil {
-			problems = append(problems, duplicate(winner, other))
-			continue
-		}
-		snap.Pods[string(winner.Pod.UID)] = winner
-		d.holders[k] = winner.Origin
-	}
-	// A name that nobody claims any more is free, unless its file cannot be read.
-	maps.DeleteFunc(d.holders, func(k, path string) bool {
+	snap := d.names.merge(items, func(path string) bool {
 		f := d.files[path]
-		return complete && claims[k] == nil && (f == nil || !f.broken)
-	})
+		return d.pending[path] || f != nil && f.broken
+	}, complete)
 	slices.Sort(paths)
+	var problems []podspec.Problem
 	for _, path := range paths {
 		f := d.files[path]
-		snap.Problems = append(snap.Problems, f.problems...)
+		problems = append(problems, f.problems...)
 		if f.broken {
 			snap.Broken = append(snap.Broken, path)
 		}
 	}
-	snap.Problems = append(snap.Problems, problems...)
+	snap.Problems = append(problems, snap.Problems...)
 	return snap
-}
-
-// winner returns which of those that claim a name gets it: the one whose file
-// holds it, else the first. nil: it is held by a file that cannot be read.
-func (d *Directory) winner(k string, claims []*Pod) *Pod {
-	holder := d.holders[k]
-	for _, p := range claims {
-		if p.Origin == holder {
-			return p
-		}
-	}
-	if f := d.files[holder]; d.pending[holder] || (f != nil && f.broken) {
-		return nil
-	}
-	return claims[0]
 }

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -11,21 +10,6 @@ import (
 	"github.com/davit-agent/davit/agent/podspec"
 )
 
-// Pod is a pod that is wanted: decoded, defaults filled in, valid and supported.
-type Pod struct {
-	Pod    *v1.Pod // not to be changed by readers
-	Origin string  // the file it stands in; "" if it is from none
-	Line   int     // 1-based, where it begins there
-}
-
-// Snapshot is all that one source wants at one time.
-type Snapshot struct {
-	Pods     map[string]*Pod // by UID
-	Problems []podspec.Problem
-	Broken   []string // files that could not be read whole: what they want is not fully known
-	Complete bool     // false: pods that are not in Pods are not known to be unwanted
-}
-
 // changesSize is the number of wakes that may wait.
 const changesSize = 256
 
@@ -34,23 +18,32 @@ const changesSize = 256
 type Set struct {
 	changes chan string
 
-	mu       sync.Mutex
-	sources  []*sourceState
-	pods     map[string]*Pod
-	names    map[string]string // namespace/name -> UID, of pods
-	problems []podspec.Problem // of merging
+	mu         sync.Mutex
+	sources    []*sourceState
+	holders    map[string]holder // by id: who has a name that several may claim
+	origins    map[string]string // file or URL -> name of the source that it is of
+	pods       map[string]*Pod
+	uids       map[string]string // namespace/name -> UID, of pods
+	objects    map[string]*Object
+	generation uint64
+	problems   []podspec.Problem // of merging
 }
 
 type sourceState struct {
-	name   string
-	synced bool
-	last   Snapshot
+	name      string
+	delivered bool // anything
+	synced    bool
+	last      Snapshot
 }
 
-// NewSet returns a set that is fed by the sources of these names; where two want
-// the same pod, the first named wins.
+// NewSet returns a set that is fed by the sources of these names. Where two want
+// the same name, the one that had it first keeps it; of two that come at once,
+// the first named.
 func NewSet(sources ...string) *Set {
-	s := &Set{changes: make(chan string, changesSize), pods: map[string]*Pod{}, names: map[string]string{}}
+	s := &Set{
+		changes: make(chan string, changesSize), holders: map[string]holder{}, origins: map[string]string{},
+		pods: map[string]*Pod{}, uids: map[string]string{}, objects: map[string]*Object{},
+	}
 	for _, name := range sources {
 		s.sources = append(s.sources, &sourceState{name: name})
 	}
@@ -62,24 +55,31 @@ func NewSet(sources ...string) *Set {
 func (s *Set) Deliver(name string, snap Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.sources, func(st *sourceState) bool { return st.name == name })
-	if i < 0 {
-		i = len(s.sources)
-		s.sources = append(s.sources, &sourceState{name: name})
+	st := s.sourceLocked(name)
+	if st == nil {
+		st = &sourceState{name: name}
+		s.sources = append(s.sources, st)
 	}
-	st := s.sources[i]
 	if !snap.Complete {
-		snap.Pods = withKept(snap.Pods, st.last.Pods)
+		snap = snap.keeping(st.last)
 	}
-	before, broken := s.syncedLocked(), st.last.Broken
-	st.synced = st.synced || snap.Complete
-	st.last = snap
+	synced, old := st.synced, st.last
+	st.delivered, st.synced, st.last = true, synced || snap.Complete, snap
+	s.noteLocked(st)
+	s.releaseLocked(name, old, snap)
 	s.mergeLocked()
 	// What is in no source, and what came from a file that is whole again or
 	// gone, can be told only now.
-	if !before && s.syncedLocked() || !slices.Equal(broken, snap.Broken) {
+	if st.synced != synced || !slices.Equal(old.Broken, snap.Broken) {
 		s.wakeLocked("")
 	}
+}
+
+func (s *Set) sourceLocked(name string) *sourceState {
+	if i := slices.IndexFunc(s.sources, func(st *sourceState) bool { return st.name == name }); i >= 0 {
+		return s.sources[i]
+	}
+	return nil
 }
 
 // syncedLocked is Synced for callers that hold the lock.
@@ -87,60 +87,58 @@ func (s *Set) syncedLocked() bool {
 	return !slices.ContainsFunc(s.sources, func(st *sourceState) bool { return !st.synced })
 }
 
-// withKept returns now and those of before whose UID and name it lacks.
-func withKept(now, before map[string]*Pod) map[string]*Pod {
-	out := make(map[string]*Pod, len(now))
-	names := map[string]bool{}
-	for uid, p := range now {
-		out[uid] = p
-		names[key(p.Pod)] = true
+func key(p *v1.Pod) string { return p.Namespace + "/" + p.Name }
+
+// mergeLocked computes the desired set anew and wakes whom it concerns.
+func (s *Set) mergeLocked() {
+	next := s.assignLocked()
+	pods, objects, uids := s.pods, s.objects, make(map[string]string, len(next.Pods))
+	for uid, p := range next.Pods {
+		uids[key(p.Pod)] = uid
 	}
-	for uid, p := range before {
-		if _, has := out[uid]; !has && !names[key(p.Pod)] {
-			out[uid] = p
+	s.pods, s.objects, s.uids = next.Pods, next.Objects, uids
+
+	woken := map[string]bool{}
+	for uid := range differing(pods, next.Pods) {
+		woken[uid] = true
+	}
+	changed := differing(objects, next.Objects)
+	if len(changed) > 0 {
+		s.generation++
+		for uid, p := range s.pods {
+			if refers(p.Pod, changed) {
+				woken[uid] = true
+			}
+		}
+	}
+	if len(changed) > 0 && !s.settledLocked() {
+		s.wakeLocked("") // pods that are kept and in no source may refer to it
+	}
+	for _, uid := range sorted(woken) {
+		s.wakeLocked(uid)
+	}
+}
+
+// differing returns the keys whose values are not the same in both.
+func differing[T any](a, b map[string]*T) map[string]bool {
+	out := map[string]bool{}
+	for k, v := range a {
+		if !equal(v, b[k]) {
+			out[k] = true
+		}
+	}
+	for k := range b {
+		if a[k] == nil {
+			out[k] = true
 		}
 	}
 	return out
 }
 
-func key(p *v1.Pod) string { return p.Namespace + "/" + p.Name }
-
-// mergeLocked computes the desired set anew and wakes whom it concerns.
-func (s *Set) mergeLocked() {
-	pods, names := map[string]*Pod{}, map[string]string{}
-	s.problems = nil
-	for _, st := range s.sources {
-		for _, uid := range sortedUIDs(st.last.Pods) {
-			p := st.last.Pods[uid]
-			other := pods[uid]
-			if other == nil {
-				other = pods[names[key(p.Pod)]]
-			}
-			if other != nil {
-				s.problems = append(s.problems, duplicate(p, other))
-				continue
-			}
-			pods[uid], names[key(p.Pod)] = p, uid
-		}
-	}
-	old := s.pods
-	s.pods, s.names = pods, names
-	for _, uid := range sortedUIDs(pods) {
-		if o := old[uid]; o == nil || (o != pods[uid] && !reflect.DeepEqual(o, pods[uid])) {
-			s.wakeLocked(uid)
-		}
-	}
-	for _, uid := range sortedUIDs(old) {
-		if pods[uid] == nil {
-			s.wakeLocked(uid)
-		}
-	}
-}
-
-func sortedUIDs(pods map[string]*Pod) []string {
-	out := make([]string, 0, len(pods))
-	for uid := range pods {
-		out = append(out, uid)
+func sorted(m map[string]bool) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
 	}
 	slices.Sort(out)
 	return out
@@ -159,8 +157,9 @@ func (s *Set) wakeLocked(uid string) {
 }
 
 // Changes returns a channel on which the UID of a pod appears after it came,
-// went or was changed, and "" after anything may have: look at all then. One
-// reader; it may be slow. The channel is never closed.
+// went or was changed, or a ConfigMap or Secret that it names did, and "" after
+// anything may have: look at all then. One reader; it may be slow. The channel is
+// never closed.
 func (s *Set) Changes() <-chan string { return s.changes }
 
 // Get returns the pod of a UID if it is wanted.
@@ -183,12 +182,68 @@ func (s *Set) List() []*Pod {
 	return out
 }
 
+// Object returns a ConfigMap, Secret or Service and where it stands.
+func (s *Set) Object(kind, namespace, name string) (*Object, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, ok := s.objects[ID(kind, namespace, name)]
+	return o, ok
+}
+
+// ConfigMap returns a ConfigMap; it is not to be changed. That there is none
+// means something only when Settled.
+func (s *Set) ConfigMap(namespace, name string) (*v1.ConfigMap, bool) {
+	o, ok := s.Object(podspec.KindConfigMap, namespace, name)
+	if !ok {
+		return nil, false
+	}
+	return o.ConfigMap, true
+}
+
+// Secret returns a Secret, its stringData in its data; it is not to be changed.
+// That there is none means something only when Settled.
+func (s *Set) Secret(namespace, name string) (*v1.Secret, bool) {
+	o, ok := s.Object(podspec.KindSecret, namespace, name)
+	if !ok {
+		return nil, false
+	}
+	return o.Secret, true
+}
+
+// Services returns all Services, ordered by namespace, then name. They are not
+// to be changed.
+func (s *Set) Services() []*v1.Service {
+	return listed(s, func(o *Object) *v1.Service { return o.Service })
+}
+
+// Generation counts the changes of ConfigMaps, Secrets and Services: while it is
+// the same, so are they.
+func (s *Set) Generation() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.generation
+}
+
 // Synced tells whether every source has delivered a complete Snapshot once.
 // Before that, the absence of a pod means nothing.
 func (s *Set) Synced() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.syncedLocked()
+}
+
+// Settled tells whether all sources are synced and no file is broken, so that
+// what is in none of them is known not to be wanted. While it is false, a
+// ConfigMap that is not there may be in what cannot be read: a volume that was
+// made of it stays as it is.
+func (s *Set) Settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settledLocked()
+}
+
+func (s *Set) settledLocked() bool {
+	return !slices.ContainsFunc(s.sources, func(st *sourceState) bool { return !st.synced || len(st.last.Broken) > 0 })
 }
 
 // Problems returns what is wrong now, source by source.
@@ -214,16 +269,20 @@ func (s *Set) brokenLocked(file string) bool {
 }
 
 // Keep tells whether a pod that runs (or is on record) must not be stopped:
-// it is wanted, or it cannot be told yet that it is not. origin is the file that
-// it came from.
+// it is wanted, or it cannot be told yet that it is not. origin is the file or
+// URL that it came from; the source that this is of (see Hold) must have synced,
+// or all of them if that is not known.
 func (s *Set) Keep(uid, namespace, name, origin string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pods[uid] != nil {
 		return true
 	}
-	if _, replaced := s.names[namespace+"/"+name]; replaced {
+	if _, replaced := s.uids[namespace+"/"+name]; replaced {
 		return false
 	}
-	return !s.syncedLocked() || s.brokenLocked(origin)
+	if st := s.sourceLocked(s.origins[origin]); st != nil {
+		return !st.synced || s.brokenLocked(origin)
+	}
+	return !s.syncedLocked()
 }

@@ -64,7 +64,7 @@ func TestSet(t *testing.T) {
 	s.Deliver("dir", snapshot(false, a))
 	check("incomplete", false, []string{"ua"}, []string{"ua"})
 	s.Deliver("dir", snapshot(true, a, b))
-	check("first source", false, []string{"ua", "ub"}, []string{"ub"})
+	check("first source", false, []string{"ua", "ub"}, []string{"", "ub"})
 	s.Deliver("url", snapshot(true))
 	check("second source", true, []string{"ua", "ub"}, []string{""})
 	s.Deliver("dir", snapshot(true, testPod("ua", "a", "/f"), b))
@@ -92,8 +92,8 @@ func TestSet(t *testing.T) {
 		got = append(got, p.String())
 	}
 	want := []string{
-		"u:1: Pod/default/c: metadata.uid: the UID of pod default/c, ua2, is taken by /f:1, which was there first: change or remove one of them",
 		"u:1: Pod/default/a: metadata.name: the name of pod default/a is taken by /f:1, which was there first: change or remove one of them",
+		"u:1: Pod/default/c: metadata.uid: the UID of pod default/c, ua2, is taken by /f:1, which was there first: change or remove one of them",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -118,6 +119,27 @@ func (b *builder) podFiles() []specs.Mount {
 	return out
 }
 
+// NewMount returns a volumeMount with its volume at hostPath. What the node fills
+// with a pod's configuration (configMap, secret, downwardAPI, projected) is
+// read-only whatever the volumeMount says, as in kubelet, and recursiveReadOnly
+// IfPossible is what the node can.
+func NewMount(pod *v1.Pod, m v1.VolumeMount, hostPath string, node Node) Mount {
+	out := Mount{HostPath: hostPath, ContainerPath: m.MountPath, ReadOnly: m.ReadOnly}
+	for i := range pod.Spec.Volumes {
+		v := &pod.Spec.Volumes[i]
+		if v.Name == m.Name && (v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil) {
+			out.ReadOnly = true
+		}
+	}
+	if m.MountPropagation != nil {
+		out.Propagation = *m.MountPropagation
+	}
+	if r := m.RecursiveReadOnly; r != nil {
+		out.RecursiveReadOnly = *r == v1.RecursiveReadOnlyEnabled || *r == v1.RecursiveReadOnlyIfPossible && node.RecursiveReadOnly
+	}
+	return out
+}
+
 // volumes turns the container's volumes into binds and says which propagation
 // the root needs for them.
 func (b *builder) volumes() ([]specs.Mount, string, error) {
@@ -150,7 +172,7 @@ func (b *builder) volumes() ([]specs.Mount, string, error) {
 		default:
 			return nil, "", config(field, "use None, HostToContainer or Bidirectional", "unknown mountPropagation %q", string(m.Propagation))
 		}
-		mode, err := b.mountMode(m, field)
+		mode, err := b.mountMode(m)
 		if err != nil {
 			return nil, "", err
 		}
@@ -159,18 +181,34 @@ func (b *builder) volumes() ([]specs.Mount, string, error) {
 	return out, root, nil
 }
 
-func (b *builder) mountMode(m Mount, field string) (string, error) {
+// mountMode tells how a volume is mounted. Its errors have kubelet's texts.
+func (b *builder) mountMode(m Mount) (string, error) {
+	refuse := func(remedy, why string) (string, error) {
+		return "", config("", remedy, "failed to resolve recursive read-only mode: volume %q requested recursive read-only mode, but it is %s",
+			b.volumeAt(m.ContainerPath), why)
+	}
 	switch {
 	case !m.RecursiveReadOnly && m.ReadOnly:
 		return "ro", nil
 	case !m.RecursiveReadOnly:
 		return "rw", nil
 	case !m.ReadOnly:
-		return "", config(field, "set readOnly: true", "recursiveReadOnly needs a read-only mount")
+		return refuse("set readOnly: true", "not read-only")
 	case m.Propagation != "" && m.Propagation != v1.MountPropagationNone:
-		return "", config(field, "set mountPropagation: None", "recursiveReadOnly cannot be combined with mountPropagation %s", string(m.Propagation))
+		return refuse("set mountPropagation: None", fmt.Sprintf("not compatible with propagation %q", string(m.Propagation)))
 	case !b.in.Node.RecursiveReadOnly:
-		return "", create(field, "use IfPossible or Disabled", "recursiveReadOnly: Enabled is not supported by this node")
+		return refuse("use IfPossible or Disabled", "not supported by the runtime")
 	}
 	return "rro", nil
+}
+
+// volumeAt returns the name of the volume that the container mounts at a path, or
+// the path.
+func (b *builder) volumeAt(containerPath string) string {
+	for _, m := range b.c.VolumeMounts {
+		if m.MountPath == containerPath {
+			return m.Name
+		}
+	}
+	return containerPath
 }

@@ -178,27 +178,6 @@ func (b *builder) namespaces() []specs.LinuxNamespace {
 
 func (b *builder) cgroupNamespace() bool { return b.in.Node.CgroupV2 && !b.sec.privileged }
 
-// Hostname returns what the pod calls itself, for its UTS namespace and
-// $HOSTNAME: spec.hostname or else the pod's name, at most 63 characters; "" for
-// hostNetwork pods, which have the node's.
-func Hostname(pod *v1.Pod) string {
-	if pod.Spec.HostNetwork {
-		return ""
-	}
-	name := pod.Spec.Hostname
-	if name == "" {
-		name = pod.Name
-	}
-	const longest = 63
-	if len(name) > longest {
-		name = name[:longest]
-		for name != "" && (name[len(name)-1] == '-' || name[len(name)-1] == '.') {
-			name = name[:len(name)-1]
-		}
-	}
-	return name
-}
-
 // StopSignal returns the signal that asks the container to stop, as it was
 // written ("SIGTERM", "TERM", "15"): the container's lifecycle.stopSignal, else
 // the image's STOPSIGNAL, else SIGTERM. image may be nil.

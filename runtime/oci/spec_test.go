@@ -65,13 +65,17 @@ func TestRefused(t *testing.T) {
 		"propagation": {func(in *oci.Input, _ *v1.Container) {
 			in.Mounts = []oci.Mount{{HostPath: "/v", ContainerPath: "/a", Propagation: "Sideways"}}
 		}, `unknown mountPropagation "Sideways"`, configErr},
-		"rro, writable": {func(in *oci.Input, _ *v1.Container) {
+		"rro, writable": {func(in *oci.Input, c *v1.Container) {
+			c.VolumeMounts = []v1.VolumeMount{{Name: "vol", MountPath: "/a"}}
 			in.Mounts = []oci.Mount{{HostPath: "/v", ContainerPath: "/a", RecursiveReadOnly: true}}
-		}, `recursiveReadOnly needs a read-only mount`, configErr},
+		}, `failed to resolve recursive read-only mode: volume "vol" requested recursive read-only mode, but it is not read-only; set readOnly: true`, configErr},
+		"rro, shared": {func(in *oci.Input, _ *v1.Container) {
+			in.Mounts = []oci.Mount{{HostPath: "/v", ContainerPath: "/a", ReadOnly: true, RecursiveReadOnly: true, Propagation: v1.MountPropagationHostToContainer}}
+		}, `volume "/a" requested recursive read-only mode, but it is not compatible with propagation "HostToContainer"`, configErr},
 		"rro, not here": {func(in *oci.Input, _ *v1.Container) {
 			in.Node.RecursiveReadOnly = false
 			in.Mounts = []oci.Mount{{HostPath: "/v", ContainerPath: "/a", ReadOnly: true, RecursiveReadOnly: true}}
-		}, `recursiveReadOnly: Enabled is not supported by this node`, createErr},
+		}, `but it is not supported by the runtime; use IfPossible or Disabled`, configErr},
 		"huge pages": {func(_ *oci.Input, c *v1.Container) {
 			c.Resources.Limits = v1.ResourceList{"hugepages-2Mi": resource.MustParse("2Mi")}
 		}, `spec.containers["c"].resources.limits["hugepages-2Mi"]: this node has no huge pages of this size`, createErr},

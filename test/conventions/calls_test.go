@@ -27,7 +27,7 @@ var calls = []call{
 	{pkg: "github.com/vishvananda/netns", names: []string{"Set", "New", "NewNamed", "Setns"}, only: []string{"network/ns", "test"},
 		reason: "one place changes a thread's namespaces"},
 	{pkg: "time", names: []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"},
-		in:     []string{"agent/lifecycle", "agent/podspec", "runtime/oci", "proxy/rules", "cmd/davit/printer"},
+		in:     []string{"agent/lifecycle", "agent/podspec", "agent/downward", "agent/containerenv", "runtime/oci", "proxy/rules", "cmd/davit/printer"},
 		reason: "in a pure core now is a value"},
 }
 

@@ -45,7 +45,7 @@ func agentRooms(pkgs []listed) []string {
 	for _, p := range pkgs {
 		if room, ok := strings.CutPrefix(short(p.ImportPath), "agent/"); ok {
 			room, _, _ = strings.Cut(room, "/")
-			rooms[room] = room != "lifecycle" && room != "podspec"
+			rooms[room] = !slices.Contains([]string{"lifecycle", "podspec", "downward", "containerenv"}, room)
 		}
 	}
 	maps.DeleteFunc(rooms, func(_ string, concrete bool) bool { return !concrete })
@@ -65,8 +65,8 @@ func layering(pkgs []listed) []edge {
 		{from: []string{"@"}, but: forTests, to: forTests,
 			reason: "what is built for tests stays out of the binary"},
 		{from: []string{"@cmd/davit"}, to: []string{"@"},
-			except: []string{"@cmd/davit", "@agent!", "@agent/server/client", "@agent/server/wire", "@runtime!", "@runtime/helper"},
-			reason: "the command line talks to the composition root or, through the client, to the one that runs"},
+			except: []string{"@cmd/davit", "@agent!", "@agent/server/client", "@agent/server/wire", "@agent/podspec", "@runtime!", "@runtime/helper"},
+			reason: "the command line talks to the composition root or, through the client, to the one that runs, and reads manifests as that does"},
 		{from: []string{"@cmd/davit-helper"}, to: []string{"@"}, except: []string{"@cmd/davit-helper", "@runtime/logs/pump"},
 			reason: "the helper stays small: it is in every pod's memory"},
 		{from: []string{"@cmd/davit-helper"}, to: []string{"k8s.io", "github.com", "sigs.k8s.io", "google.golang.org", "net/http", "crypto/tls"},
@@ -82,10 +82,14 @@ func layering(pkgs []listed) []edge {
 			reason: "proxy routes Services and knows neither pods nor containers"},
 		{from: []string{"@systemd"}, to: []string{"@agent", "@runtime", "@network", "@proxy"},
 			reason: "systemd is davit's side of the service manager and nothing else"},
-		{from: []string{"@agent/podspec"}, to: []string{"@"}, except: []string{"@agent/podspec"},
+		{from: []string{"@agent/podspec"}, to: []string{"@"}, except: []string{"@agent/podspec", "@agent/downward"},
 			reason: "reading manifests needs nothing of what runs them"},
 		{from: []string{"@agent/lifecycle"}, to: []string{"@"}, except: []string{"@agent/lifecycle", "@runtime!"},
 			reason: "lifecycle decides on values: of the contract it knows the types"},
+		{from: []string{"@agent/downward"}, to: []string{"@"}, except: []string{"@agent/downward"},
+			reason: "the downward API reads a pod and nothing else"},
+		{from: []string{"@agent/containerenv"}, to: []string{"@"}, except: []string{"@agent/containerenv", "@agent/downward", "@runtime/oci"},
+			reason: "a container's environment follows from objects that are passed in"},
 		{from: []string{"@runtime!"}, to: []string{"@"}, reason: "the contract depends on nobody who keeps it"},
 		{from: []string{"@"}, but: []string{"@test"}, to: []string{"k8s.io/kubernetes"}, deep: true,
 			reason: "Kubernetes' own components are oracles for tests, never part of davit"},
@@ -95,13 +99,14 @@ func layering(pkgs []listed) []edge {
 			reason: "only network speaks netlink"},
 		{from: []string{"@"}, but: []string{"@network/nft", "@test"}, to: []string{"github.com/google/nftables", "github.com/mdlayher/netlink"},
 			reason: "only network/nft writes nftables, so that one repair loop keeps all tables"},
-		{from: []string{"@agent/lifecycle", "@proxy/rules", "@runtime/oci!"}, to: []string{
+		{from: []string{"@agent/lifecycle", "@agent/downward", "@agent/containerenv", "@proxy/rules", "@runtime/oci!"}, to: []string{
 			"os", "net!", "net/http", "context", "syscall!", "golang.org/x/sys", "k8s.io/client-go", "github.com/containerd/containerd", "github.com/vishvananda"},
 			reason: "a pure core takes values and returns values (netip is one, a socket is not)"},
 	}
 	for _, room := range agentRooms(pkgs) {
 		edges = append(edges, edge{from: []string{"@agent/" + room}, to: []string{"@"},
-			except: []string{"@agent/" + room, "@agent/lifecycle", "@agent/podspec", "@runtime!", "@runtime/oci", "@runtime/cgroup/qos"},
+			except: []string{"@agent/" + room, "@agent/lifecycle", "@agent/podspec", "@agent/downward", "@agent/containerenv",
+				"@runtime!", "@runtime/oci", "@runtime/cgroup/qos", "@runtime/logs/cri"},
 			reason: "agent's rooms declare the interfaces they need and never name a sibling, so that each can be read and tested alone"})
 	}
 	return edges
@@ -171,7 +176,10 @@ func TestLayeringNotices(t *testing.T) {
 		{pkg("proxy", "@network"), "knows neither pods"},
 		{pkg("systemd", "@runtime"), "service manager and nothing else"},
 		{pkg("agent/podspec", "@runtime"), "reading manifests"},
+		{pkg("agent/volumes", "@agent/downward"), ""},
 		{pkg("agent/lifecycle", "@runtime/oci"), "knows the types"},
+		{pkg("agent/downward", "@runtime"), "reads a pod"},
+		{pkg("agent/containerenv", "@agent/pods"), "passed in"},
 		{pkg("runtime", "@runtime/oci"), "nobody who keeps it"},
 		{pkg("network/x", "k8s.io/kubernetes/pkg/api"), "oracles"},
 		{pkg("runtime/logs", "github.com/containerd/containerd/v2/client"), "only runtime/containerd"},

@@ -22,8 +22,24 @@ func (n *Node) Decode(into any, path string) []Problem {
 
 type decoder struct{ problems []Problem }
 
+// maxNearest bounds for how many keys of a text the nearest is looked for.
+const maxNearest = 100
+
+// content is a part of a message that stands in the text, and what takes its
+// place in one that must not tell of it.
+type content struct{ text, bare string }
+
 func (d *decoder) mismatch(n *Node, path, format string, args ...any) {
-	d.problems = append(d.problems, Problem{Reason: Mismatch, Line: n.Line, Path: path, Message: fmt.Sprintf(format, args...)})
+	full, bare := make([]any, len(args)), make([]any, len(args))
+	for i, arg := range args {
+		full[i], bare[i] = arg, arg
+		if c, ok := arg.(content); ok {
+			full[i], bare[i] = c.text, c.bare
+		}
+	}
+	d.problems = append(d.problems, Problem{
+		Reason: Mismatch, Line: n.Line, Path: path, Message: fmt.Sprintf(format, full...), Bare: fmt.Sprintf(format, bare...),
+	})
 }
 
 func (d *decoder) value(n *Node, v reflect.Value, path string) {
@@ -60,13 +76,13 @@ func (d *decoder) custom(n *Node, v reflect.Value, path string) bool {
 	switch u := v.Addr().Interface().(type) {
 	case json.Unmarshaler:
 		if err := u.UnmarshalJSON(n.JSON()); err != nil {
-			d.mismatch(n, path, "invalid value %s: %s", shown(n), strings.TrimPrefix(err.Error(), "json: "))
+			d.mismatch(n, path, "invalid value%s%s", content{" " + shown(n).text, ""}, content{": " + strings.TrimPrefix(err.Error(), "json: "), ""})
 		}
 	case encoding.TextUnmarshaler:
 		if n.Kind != String {
 			d.mismatch(n, path, "want a string, got %s", shown(n))
 		} else if err := u.UnmarshalText([]byte(n.Text)); err != nil {
-			d.mismatch(n, path, "invalid value %s: %v", shown(n), err)
+			d.mismatch(n, path, "invalid value%s%s", content{" " + shown(n).text, ""}, content{": " + err.Error(), ""})
 		}
 	default:
 		return false
@@ -75,18 +91,19 @@ func (d *decoder) custom(n *Node, v reflect.Value, path string) bool {
 }
 
 // shown returns n for messages.
-func shown(n *Node) string {
+func shown(n *Node) content {
+	bare := n.Kind.String()
 	switch n.Kind {
 	case String:
 		text := n.Text
 		if len(text) > 64 {
 			text = strings.ToValidUTF8(text[:64], "") + "..."
 		}
-		return strconv.Quote(text)
+		return content{strconv.Quote(text), bare}
 	case Number, Bool:
-		return n.Kind.String() + " (" + n.Raw + ")"
+		return content{bare + " (" + n.Raw + ")", bare}
 	}
-	return n.Kind.String()
+	return content{bare, bare}
 }
 
 func (d *decoder) structure(n *Node, v reflect.Value, path string) {
@@ -100,7 +117,10 @@ func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 		f, ok := fields[key]
 		if !ok {
 			p := Problem{Reason: Unknown, Line: n.lines[i], Path: at, Message: "unknown field"}
-			if p.Nearest = Nearest(key, keysOf(fields)); p.Nearest != "" {
+			if len(d.problems) < maxNearest {
+				p.Nearest = Nearest(key, keysOf(fields))
+			}
+			if p.Nearest != "" {
 				p.Message += fmt.Sprintf(", did you mean %q?", p.Nearest)
 			}
 			d.problems = append(d.problems, p)
@@ -152,13 +172,13 @@ func (d *decoder) scalar(n *Node, v reflect.Value, path string) {
 		if n.Kind == String {
 			v.SetString(n.Text)
 		} else if n.Kind == Number || n.Kind == Bool {
-			d.mismatch(n, path, "want a string, got %s; put it in quotes: %q", shown(n), n.Raw)
+			d.mismatch(n, path, "want a string, got %s; put it in quotes%s", shown(n), content{": " + strconv.Quote(n.Raw), ""})
 		} else {
 			d.mismatch(n, path, "want a string, got %s", shown(n))
 		}
 	case reflect.Bool:
 		if n.Kind != Bool {
-			d.mismatch(n, path, "want true or false, got %s", shown(n)+unquote(n, Bool))
+			d.mismatch(n, path, "want true or false, got %s%s", shown(n), unquote(n, Bool))
 			return
 		}
 		v.SetBool(n.Text == "true")
@@ -167,7 +187,7 @@ func (d *decoder) scalar(n *Node, v reflect.Value, path string) {
 	case reflect.Float32, reflect.Float64:
 		f, err := strconv.ParseFloat(n.Text, 64)
 		if n.Kind != Number || err != nil {
-			d.mismatch(n, path, "want a number, got %s", shown(n)+unquote(n, Number))
+			d.mismatch(n, path, "want a number, got %s%s", shown(n), unquote(n, Number))
 			return
 		}
 		v.SetFloat(f)
@@ -185,11 +205,11 @@ func (d *decoder) integer(n *Node, v reflect.Value, path string) {
 		}
 	}
 	if n.Kind != Number || err != nil {
-		d.mismatch(n, path, "want a whole number, got %s", shown(n)+unquote(n, Number))
+		d.mismatch(n, path, "want a whole number, got %s%s", shown(n), unquote(n, Number))
 		return
 	}
 	if v.OverflowInt(i) {
-		d.mismatch(n, path, "%d is too large", i)
+		d.mismatch(n, path, "%s is too large", content{strconv.FormatInt(i, 10), "the number"})
 		return
 	}
 	v.SetInt(i)

@@ -14,9 +14,10 @@
 // and off are booleans when they stand without quotes, 0644 is octal, a date is
 // a text. Keys are case-sensitive.
 //
-// Text that comes from elsewhere is bounded: size (MaxSize), depth (MaxDepth)
-// and the number of nodes after aliases were expanded (MaxNodes), which is what
-// defeats alias bombs. One document that does not parse does not hide the
+// Text that comes from elsewhere is bounded: size (MaxSize), depth (MaxDepth),
+// and the number and length of values after aliases were expanded (MaxNodes,
+// MaxText), which is what defeats alias bombs. What might begin a value is counted
+// before the YAML library sees the text: it takes 350 bytes for each. One document that does not parse does not hide the
 // others: the text is cut at its document markers first.
 //
 // Out of scope: writing YAML, comments, custom tags.

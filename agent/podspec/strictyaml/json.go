@@ -13,6 +13,7 @@ import (
 // is not JSON; what is wrong with text that is JSON is in the documents.
 func parseJSON(data []byte) ([]Document, *Problem) {
 	p := &jsonParser{data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1}
+	total := 2 * MaxNodes
 	p.dec.UseNumber()
 	var docs []Document
 	for {
@@ -26,7 +27,7 @@ func parseJSON(data []byte) ([]Document, *Problem) {
 		}
 		doc := Document{Line: p.here()}
 		doc.Root, err = p.value(tok, "", 0)
-		if err != nil {
+		if err != nil && !errors.Is(err, errOver) {
 			return nil, p.syntax(err)
 		}
 		doc.Problems = p.problems
@@ -34,7 +35,24 @@ func parseJSON(data []byte) ([]Document, *Problem) {
 			doc.Root = nil
 		}
 		docs = append(docs, doc)
+		if total -= MaxNodes - p.left; err != nil || total < 0 || len(docs) == maxDocs {
+			return append(docs, p.rest(err)...), nil
+		}
 	}
+}
+
+// errOver ends the reading of a text that has too many values.
+var errOver = errors.New("too many values")
+
+// rest is the problem of a text of which the rest is not read; none if err says
+// so already, or there is no more.
+func (p *jsonParser) rest(err error) []Document {
+	if err != nil || !p.dec.More() {
+		return nil
+	}
+	line := p.lineAt(p.dec.InputOffset())
+	return []Document{{Line: line, Problems: []Problem{{Line: line, Message: fmt.Sprintf(
+		"the file has more than %d values or %d documents, what follows is not read: split it", 2*MaxNodes, maxDocs)}}}}
 }
 
 type jsonParser struct {
@@ -68,14 +86,19 @@ func (p *jsonParser) syntax(err error) *Problem {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		text = "it ends in the middle"
 	}
-	return &Problem{Line: p.lineAt(offset), Message: "this is not valid JSON: " + text}
+	out := &Problem{Line: p.lineAt(offset), Message: "this is not valid JSON: " + text}
+	if bad != nil && text == err.Error() {
+		out.Bare = "this is not valid JSON" // the text of err has the character
+	}
+	return out
 }
 
 func (p *jsonParser) value(tok json.Token, path string, depth int) (*Node, error) {
 	n := &Node{Line: p.here()}
-	if p.left--; p.left < 0 && !p.over {
+	if p.left--; p.left < 0 {
 		p.over = true
-		p.problems = append(p.problems, Problem{Line: n.Line, Message: fmt.Sprintf("the document has more than %d values: split it", MaxNodes)})
+		p.problems = append(p.problems, Problem{Line: n.Line, Message: fmt.Sprintf("the document has more than %d values: split it; what follows is not read", MaxNodes)})
+		return n, errOver
 	}
 	if depth > MaxDepth {
 		if !p.over {

@@ -10,9 +10,15 @@ import (
 
 // Limits on what Parse takes.
 const (
-	MaxSize  = 10 << 20 // bytes of text
+	MaxSize  = 16 << 20 // bytes of text
 	MaxDepth = 64       // of nesting; a Pod needs about 15
-	MaxNodes = 500_000  // in one document, aliases expanded
+	MaxNodes = 500_000  // in one document, aliases expanded; twice that in a text
+	MaxText  = 64 << 20 // bytes of a document's keys and values, aliases expanded
+	// maxMarks bounds what of a document might begin a value in YAML, before it is
+	// parsed: the YAML library takes 350 bytes for a value, in a text of 16 MiB up
+	// to 3 GiB. A ConfigMap of nothing but commas has 1 Mi of them.
+	maxMarks = 3 * MaxNodes
+	maxDocs  = 50_000 // in a text
 )
 
 // Kind is the kind of a Node.

@@ -29,6 +29,17 @@ type Problem struct {
 	Path    string // of the field, such as spec.containers[0].image; "" if not known
 	Nearest string // of Unknown: the key that was probably meant, or ""
 	Message string // what is wrong and what to do; does not repeat Path
+	// Bare is Message without any value that stands in the text, for a text that
+	// holds secrets. "": there is none in Message.
+	Bare string
+}
+
+// Discreet returns the message that tells no value of the text.
+func (p Problem) Discreet() string {
+	if p.Bare != "" {
+		return p.Bare
+	}
+	return p.Message
 }
 
 // Document is one document of a text. Root is nil when it did not parse.
@@ -96,33 +107,57 @@ func cut(data []byte) []chunk {
 // content returns the number of lines before the first that has content, and
 // whether there is one.
 func (c chunk) content() (int, bool) {
-	for i, row := range strings.Split(string(c.text), "\n") {
-		row = strings.TrimSpace(row)
+	i := 0
+	for line := range bytes.Lines(c.text) {
+		row := bytes.TrimSpace(line)
 		if i == 0 {
-			row = strings.TrimSpace(strings.TrimPrefix(row, "---"))
+			row = bytes.TrimSpace(bytes.TrimPrefix(row, []byte("---")))
 		}
-		if row != "" && row != "..." && row[0] != '#' && row[0] != '%' {
+		if len(row) > 0 && string(row) != "..." && row[0] != '#' && row[0] != '%' {
 			return i, true
 		}
+		i++
 	}
 	return 0, false
 }
 
+// marks returns at least the number of values that the text may have, but for
+// few.
+func (c chunk) marks() int {
+	n := 0
+	for _, mark := range []string{"\n", ",", "[", "{", ":", "- "} {
+		n += bytes.Count(c.text, []byte(mark))
+	}
+	return n
+}
+
 func parseYAML(data []byte) []Document {
 	var docs []Document
+	left := 2 * MaxNodes
 	for _, c := range cut(data) {
 		skip, ok := c.content()
 		if !ok {
 			continue
 		}
 		doc := Document{Line: c.line + skip}
+		if left < 0 || len(docs) == maxDocs {
+			doc.Problems = []Problem{{Line: doc.Line, Message: fmt.Sprintf(
+				"the file has more than %d values or %d documents, what follows is not read: split it", 2*MaxNodes, maxDocs)}}
+			return append(docs, doc)
+		}
+		if c.marks() > maxMarks {
+			doc.Problems = []Problem{{Line: doc.Line, Message: fmt.Sprintf("the document may have more than %d values: split it", MaxNodes)}}
+			docs = append(docs, doc)
+			continue
+		}
 		var root yaml.Node
 		if err := yaml.Unmarshal(c.text, &root); err != nil {
 			doc.Problems = append(doc.Problems, syntaxProblem(err, c))
 		} else if len(root.Content) > 0 {
-			t := &converter{offset: c.line - 1, left: MaxNodes}
+			t := &converter{offset: c.line - 1, left: MaxNodes, room: MaxText}
 			doc.Root = t.node(root.Content[0], "", 0)
 			doc.Problems = t.problems
+			left -= MaxNodes - t.left
 			if t.fatal {
 				doc.Root = nil
 			}
@@ -150,13 +185,18 @@ func syntaxProblem(err error, c chunk) Problem {
 	}
 	// The end of the text counts as a line of its own there.
 	line = min(line, c.line+bytes.Count(bytes.TrimSpace(c.text), []byte("\n")))
-	return Problem{Line: line, Message: "this is not valid YAML: " + text}
+	p := Problem{Line: line, Message: "this is not valid YAML: " + text}
+	if strings.Contains(text, "anchor '") {
+		p.Bare = "this is not valid YAML: an alias (*name) stands for nothing: put text that begins with * into quotes"
+	}
+	return p
 }
 
 // converter makes Nodes of yaml.Nodes.
 type converter struct {
 	offset   int // added to line numbers
 	left     int // nodes that may still be made
+	room     int // bytes of text that they may still have
 	fatal    bool
 	problems []Problem
 }
@@ -176,6 +216,9 @@ func (t *converter) node(y *yaml.Node, path string, depth int) *Node {
 	}
 	if t.left--; t.left < 0 {
 		return t.fail(Problem{Line: line, Message: fmt.Sprintf("the document has more than %d values once its aliases (*name) are expanded: write it without aliases, or split it", MaxNodes)})
+	}
+	if t.room -= len(y.Value); t.room < 0 {
+		return t.fail(Problem{Line: line, Message: fmt.Sprintf("the document has more than %d bytes once its aliases (*name) are expanded: write it without aliases, or split it", MaxText)})
 	}
 	if depth > MaxDepth {
 		return t.fail(Problem{Line: line, Message: fmt.Sprintf("the document is nested more than %d levels deep", MaxDepth)})
@@ -220,6 +263,7 @@ func (t *converter) mapping(n *Node, y *yaml.Node, path string, depth int) {
 			return
 		}
 		key := t.scalar(k, path, line)
+		t.room -= len(k.Value)
 		name := key.Text
 		if key.Kind == Null {
 			name = "null"
@@ -296,11 +340,12 @@ func (t *converter) scalar(y *yaml.Node, path string, line int) *Node {
 	case "!!int", "!!float":
 		text, err := number(y)
 		if err != nil {
-			return t.fail(Problem{Line: line, Path: path, Message: fmt.Sprintf("%q: %v", y.Value, err)})
+			return t.fail(Problem{Line: line, Path: path, Message: fmt.Sprintf("%q: %v", y.Value, err), Bare: err.Error()})
 		}
 		n.Kind, n.Text = Number, text
 	default:
-		return t.fail(Problem{Line: line, Path: path, Message: fmt.Sprintf("the tag %s is not supported: write the value without it", tag)})
+		return t.fail(Problem{Line: line, Path: path, Message: fmt.Sprintf("the tag %s is not supported: write the value without it", tag),
+			Bare: "a tag (!name) is not supported: put text that begins with ! into quotes"})
 	}
 	return n
 }

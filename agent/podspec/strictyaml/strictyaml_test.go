@@ -128,3 +128,61 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+// TestManyDocuments: reading ends at a number of documents and of values, and
+// that is told.
+func TestManyDocuments(t *testing.T) {
+	values := "[" + strings.Repeat("1,", MaxNodes-10) + "1]"
+	for name, tc := range map[string]struct {
+		text string
+		docs int
+	}{
+		"YAML":            {strings.Repeat("---\na: b\n", maxDocs+10), maxDocs},
+		"JSON":            {strings.Repeat("{\"a\":1}\n", maxDocs+10), maxDocs},
+		"YAML values":     {strings.Repeat("---\n"+values+"\n", 5), 3},
+		"JSON values":     {strings.Repeat("{\"a\":"+values+"}\n", 5), 3},
+		"JSON at the end": {strings.Repeat("{\"a\":1}\n", maxDocs), maxDocs - 1},
+	} {
+		docs := Parse([]byte(tc.text))
+		last := docs[len(docs)-1]
+		if len(docs) != tc.docs+1 {
+			t.Errorf("%s: %d documents", name, len(docs))
+		}
+		if told := len(last.Problems) == 1 && strings.HasSuffix(last.Problems[0].Message, "what follows is not read: split it"); told == strings.HasSuffix(name, "end") {
+			t.Errorf("%s: %+v", name, last)
+		}
+	}
+}
+
+// TestDiscreet: each problem can be told without the text's values.
+func TestDiscreet(t *testing.T) {
+	var into struct {
+		Text  string            `json:"text"`
+		Flag  bool              `json:"flag"`
+		Count int32             `json:"count"`
+		Part  float64           `json:"part"`
+		Addr  netip.Addr        `json:"addr"`
+		List  []string          `json:"list"`
+		Map   map[string]string `json:"map"`
+		Data  []byte            `json:"data"`
+	}
+	doc := one(t, "text: 42424242\nflag: s42424242\ncount: 42424242424242\npart: s42424242\naddr: s42424242\nlist: s42424242\nmap: s42424242\ndata: s42424242!\n")
+	problems := doc.Root.Decode(&into, "")
+	if len(problems) != 8 {
+		t.Errorf("%d problems", len(problems))
+	}
+	for _, p := range problems {
+		if strings.Contains(p.Discreet(), "4242") || p.Discreet() == "" {
+			t.Errorf("%s: %s", p.Path, p.Discreet())
+		}
+	}
+	for _, text := range []string{"a: *s4242", "a: !s4242 x", "a: .inf", "{\"a\": s4242", "{\"a\":\"x\"4242}"} {
+		for _, doc := range Parse([]byte(text)) {
+			for _, p := range doc.Problems {
+				if strings.ContainsAny(p.Discreet(), "42") {
+					t.Errorf("%s: %s", text, p.Discreet())
+				}
+			}
+		}
+	}
+}
