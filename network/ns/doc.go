@@ -32,6 +32,8 @@
 //   - A thread that changed a namespace is never used again: its goroutine ends
 //     without unlocking it, so that Go destroys the thread. Nothing has to be
 //     undone, and nothing can be forgotten to be undone.
+//   - A socket belongs to the namespace it was made in, so DialTCP needs a thread
+//     there for one system call only; connecting and all else is the poller's.
 //   - Mount namespaces are not for davit to make: containers get theirs from the
 //     OCI runtime. PID namespaces need a process, so they are only pinned.
 //

@@ -23,6 +23,13 @@
 //     record), so no restart on either side loses or doubles a line; the socket
 //     only says that there is more. A follower that is slower than its container
 //     for longer than the kept files last misses what was deleted.
+//   - The last lines are found backwards from the end, in little more than what
+//     they take. A line counts where it begins; its pieces may lie apart, since
+//     the other stream's lines come between. Whether a stream's oldest piece in
+//     sight begins a line shows only further back: that is looked for over 1 MiB
+//     at most, so a rest of a line begun before that counts as a line.
+//   - Since is compared with the time of a line's beginning, as it is in the file,
+//     from the oldest file on: clocks may step back, so nothing is skipped.
 //   - The supervisor replaces a pump of another version by starting its own,
 //     which asks the old one to hand over; nothing is lost in that.
 //

@@ -35,16 +35,16 @@ type StreamOptions struct {
 // fs.ErrNotExist: there is no log (with Follow: nor a stream that could make one).
 func (c *Client) Stream(ctx context.Context, o StreamOptions, stdout, stderr io.Writer) error {
 	p := newPrinter(o, stdout, stderr)
+	from := start{cur: newCursor(o.Path)}
 	if o.Tail != nil {
-		total, err := countLines(o.Path)
-		if err != nil {
+		var err error
+		if from, err = lastLines(ctx, o.Path, *o.Tail); err != nil {
 			return err
 		}
-		p.skip = max(0, total-max(0, *o.Tail))
+		p.begin(from)
 	}
-	cur := newCursor(o.Path)
-	defer cur.close()
-	err := c.stream(ctx, o, cur, p)
+	defer from.cur.close()
+	err := c.stream(ctx, o, from.cur, p)
 	if errors.Is(err, errLimit) {
 		return nil
 	}
@@ -205,6 +205,11 @@ func newPrinter(o StreamOptions, stdout, stderr io.Writer) *printer {
 	return p
 }
 
+// begin has the printer pass over what is before the lines that are wanted.
+func (p *printer) begin(s start) {
+	p.skip, p.lines, p.mute = s.skip, s.open, s.open
+}
+
 func (p *printer) record(r cri.Record) error {
 	begins := p.lines.begins(r)
 	if begins {
@@ -234,19 +239,4 @@ func (p *printer) record(r cri.Record) error {
 		return errLimit
 	}
 	return nil
-}
-
-// countLines returns how many lines begin in the files that are there.
-func countLines(path string) (int64, error) {
-	cur := newCursor(path)
-	defer cur.close()
-	var starts lineStarts
-	var n int64
-	err := cur.readAll(context.Background(), func(r cri.Record) error {
-		if starts.begins(r) {
-			n++
-		}
-		return nil
-	}, true)
-	return n, err
 }
