@@ -21,7 +21,13 @@ type planner struct {
 	now     time.Time
 	plan    Plan
 	removed map[string]bool // IDs that the plan removes
-	waits   []string        // why Again, for people
+	waits   []wait          // why Again, for people
+}
+
+// wait is something that is waited for; until is zero if a wake ends it.
+type wait struct {
+	until time.Time
+	why   string
 }
 
 func decide(in Input) *planner {
@@ -69,8 +75,8 @@ func (p *planner) wait(t time.Time, why string) {
 	if p.plan.Again.IsZero() || t.Before(p.plan.Again) {
 		p.plan.Again = t
 	}
-	if s := fmt.Sprintf("until %s: %s", t.Format(time.RFC3339), why); !slices.Contains(p.waits, s) {
-		p.waits = append(p.waits, s)
+	if w := (wait{t, why}); !slices.Contains(p.waits, w) {
+		p.waits = append(p.waits, w)
 	}
 }
 
@@ -232,7 +238,7 @@ func (p *planner) backedOff(m member, cf ContainerFacts) bool {
 func (p *planner) pulling(m member) bool {
 	how, ok := p.in.Seen.Pulling[m.Name]
 	if ok {
-		p.waits = append(p.waits, fmt.Sprintf("container %s waits for its image: %s", m.Name, how))
+		p.waits = append(p.waits, wait{why: fmt.Sprintf("container %s waits for its image: %s", m.Name, how)})
 	}
 	return ok
 }

@@ -7,7 +7,7 @@
 //	Apply(pod, facts, step, result, now) Facts  fold in what a step did
 //	RequestDeletion(facts, grace, reason, now) Facts
 //	Status(Input) v1.PodStatus             what to report
-//	Explain(Input) []string                the same for people
+//	Explain(Input) Explanation             why, what next, how it got there
 //
 // There is no context, no clock and no IO here, and no argument is changed; the
 // worker in agent/pods turns the crank:

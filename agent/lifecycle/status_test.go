@@ -294,22 +294,3 @@ func TestGone(t *testing.T) {
 		t.Error("not gone")
 	}
 }
-
-func TestExplain(t *testing.T) {
-	w := newWorld(t, newPod(always, "a"))
-	got := Explain(w.input())
-	if len(got) != 3 || got[0] != "now: setup, for the pod has no sandbox" {
-		t.Errorf("%q", got)
-	}
-	w.idle()
-	if got := Explain(w.input()); len(got) != 1 || got[0] != "nothing is to be done until something changes" {
-		t.Errorf("%q", got)
-	}
-	w.exits("a", 1)
-	w.idle()
-	w.exits("a", 1)
-	w.idle()
-	if got := Explain(w.input()); len(got) != 1 || got[0] != "until 2026-03-01T12:00:10Z: back-off 10s of container a" {
-		t.Errorf("%q", got)
-	}
-}

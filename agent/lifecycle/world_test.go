@@ -166,6 +166,7 @@ func (w *world) turn() Plan {
 	if !plan.Again.IsZero() && !plan.Again.After(w.now) {
 		w.t.Fatalf("Again %v is not after now %v", plan.Again, w.now)
 	}
+	w.checkExplained(in, plan)
 	for _, s := range plan.Steps {
 		if !w.do(s) {
 			break

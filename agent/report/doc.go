@@ -19,5 +19,8 @@
 //   - Events are k8s.io/apimachinery/pkg/watch.Event with a *v1.Pod, in
 //     Kubernetes' own form, so that consumers need not know this package.
 //
+// Beside the table, Node makes the v1.Node of what is known of the machine: a
+// function of values, which whoever shows or registers the node calls.
+//
 // Out of scope: computing a status (agent/lifecycle) and storing it (agent/pods).
 package report
