@@ -2,17 +2,25 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/davit-agent/davit/agent/downward"
 	"github.com/davit-agent/davit/agent/pods"
+	"github.com/davit-agent/davit/agent/server"
 	"github.com/davit-agent/davit/agent/server/wire"
 	"github.com/davit-agent/davit/agent/source"
 	"github.com/davit-agent/davit/agent/volumes"
+	"github.com/davit-agent/davit/agent/volumes/subpath"
 	"github.com/davit-agent/davit/network"
+	"github.com/davit-agent/davit/network/ns"
+	"github.com/davit-agent/davit/runtime"
 	"github.com/davit-agent/davit/runtime/logs"
 )
 
@@ -75,10 +83,18 @@ func (a *attachments) Detach(ctx context.Context, uid string) error { return a.n
 func (a *attachments) Attached(ctx context.Context) ([]string, error) { return a.n.Attached(ctx) }
 
 // podVolumes is package volumes as pods sees it.
-type podVolumes struct{}
+type podVolumes struct{ *volumes.Maker }
 
-func (podVolumes) Setup(ctx context.Context, pod *v1.Pod, dir string) (map[string]string, error) {
-	mounts, err := volumes.Setup(ctx, pod, dir)
+// newVolumes makes volumes out of what the sources have.
+func newVolumes(set *source.Set, allocatable v1.ResourceList) podVolumes {
+	return podVolumes{volumes.New(volumes.Config{
+		Objects: set, Settled: set.Settled, Field: downward.Field, Resource: downward.Resource,
+		Allocatable: func() v1.ResourceList { return allocatable },
+	})}
+}
+
+func (v podVolumes) Setup(ctx context.Context, pod *v1.Pod, dir string) (map[string]string, error) {
+	mounts, err := v.Maker.Setup(ctx, pod, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -89,14 +105,55 @@ func (podVolumes) Setup(ctx context.Context, pod *v1.Pod, dir string) (map[strin
 	return paths, nil
 }
 
-func (podVolumes) Teardown(ctx context.Context, dir string) error { return volumes.Teardown(ctx, dir) }
+func (podVolumes) SubPath(ctx context.Context, req pods.SubPathRequest) (string, error) {
+	return volumes.SubPath(ctx, req.Dir, subpath.Mount{
+		Volume: req.Volume, Path: req.HostPath, Container: req.Container, Index: req.Index, SubPath: req.Path,
+	})
+}
+
+// measureTime bounds the measuring of one pod's volumes: what has been seen by
+// then is judged.
+const measureTime = 20 * time.Second
+
+func (podVolumes) OverLimit(ctx context.Context, pod *v1.Pod, dir string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, measureTime)
+	defer cancel()
+	used, err := volumes.Measure(ctx, pod, dir)
+	return volumes.OverLimit(pod, used), err
+}
 
 // logStreamer is the log pump's client as the server sees it.
 type logStreamer struct{ c *logs.Client }
 
 // Stream implements server.LogStreamer.
-//
-// budget: the shape of that interface
-func (l logStreamer) Stream(ctx context.Context, id, path string, follow, timestamps bool, stdout, stderr io.Writer) error {
-	return l.c.Stream(ctx, logs.StreamOptions{ID: id, Path: path, Follow: follow, Timestamps: timestamps}, stdout, stderr)
+func (l logStreamer) Stream(ctx context.Context, req server.LogRequest, stdout, stderr io.Writer) error {
+	return l.c.Stream(ctx, logs.StreamOptions(req), stdout, stderr)
+}
+
+// podDialer reaches the ports of pods from inside their network namespaces.
+type podDialer struct{ sandboxes runtime.Sandboxes }
+
+// Dial implements server.Dialer.
+func (d podDialer) Dial(ctx context.Context, podUID string, port uint16) (net.Conn, error) {
+	sb, err := d.sandboxes.Inspect(ctx, podUID)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, addr := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
+		conn, err := dialIn(ctx, sb.NetNS, netip.AddrPortFrom(addr, port))
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// dialIn connects in the namespace at path, or on the host for "".
+func dialIn(ctx context.Context, path string, addr netip.AddrPort) (net.Conn, error) {
+	if path == "" {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr.String())
+	}
+	return ns.DialTCP(ctx, path, addr)
 }

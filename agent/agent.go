@@ -9,13 +9,17 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/davit-agent/davit/agent/images"
 	"github.com/davit-agent/davit/agent/pods"
+	"github.com/davit-agent/davit/agent/pods/etc"
 	"github.com/davit-agent/davit/agent/report"
 	"github.com/davit-agent/davit/agent/server"
 	"github.com/davit-agent/davit/agent/server/wire"
@@ -39,8 +43,10 @@ type Agent struct {
 
 	source  *source.Set
 	dir     *source.Directory
+	url     *source.URL // nil: none
 	table   *report.Table
 	preload *preloader
+	images  *images.Puller
 	pods    *pods.Pods
 	server  *server.Server
 	metrics *server.MetricsServer
@@ -71,20 +77,31 @@ func New(cfg Config, version wire.Version, log *slog.Logger) (a *Agent, err erro
 	if a.kernel, err = openKernel(cfg, log); err != nil {
 		return nil, err
 	}
-	a.source = source.NewSet(sourceName)
-	a.dir = source.NewDirectory(cfg.Source.Manifests, cfg.NodeName, log, func(s source.Snapshot) { a.source.Deliver(sourceName, s) })
-	if err := holdNames(a.dir, cfg.StateDir); err != nil {
+	if err := a.openSources(); err != nil {
 		return nil, err
 	}
 	a.table = report.NewTable()
 	m := newMetrics(version.Version, a.table.List)
-	a.preload = newPreloader(a.kernel.runtime, cfg.Images.Preload, log)
-	if a.pods, err = a.newPods(m); err != nil {
+	wake := func(uid string) { a.pods.Wake(uid) }
+	arrived := &arrivals{wake: wake}
+	a.preload = newPreloader(a.kernel.runtime, cfg.Images.Preload, arrived.note, log)
+	a.images = images.New(images.Config{
+		Runtime: a.preload.wrap(a.kernel.runtime), Credentials: nodeCredentials(cfg.Images.Credentials, log), Metrics: m,
+		MaxParallel: cfg.Images.MaxParallelPulls, Wake: wake, Log: log,
+	})
+	if a.pods, err = a.newPods(m, arrived); err != nil {
+		return nil, err
+	}
+	node, err := newNodeInfo(cfg, version.Version, a.health, a.kernel.runtime.Version)
+	if err != nil {
 		return nil, err
 	}
 	a.server, err = server.New(server.Options{
 		Socket: filepath.Join(cfg.RunDir, "davit.sock"), LogDir: cfg.LogDir, Version: version,
-		Pods: a.table, Execer: a.kernel.runtime, Logs: logStreamer{a.kernel.logs}, Problems: problems{a.source},
+		Pods: a.table, Execer: a.kernel.runtime, Logs: logStreamer{a.kernel.logs},
+		Dialer: podDialer{a.kernel.sandboxes}, Problems: problems{a.source},
+		Images: imageStore{a.kernel.runtime, a.images, arrived}, Manifests: cfg.Source.Manifests,
+		Explainer: explainer{a.pods}, Objects: a.source, Node: node,
 		Metrics: m.registry, Health: a.health, Logger: log,
 	})
 	if err != nil {
@@ -96,18 +113,56 @@ func New(cfg Config, version wire.Version, log *slog.Logger) (a *Agent, err erro
 	return a, err
 }
 
-const sourceName = "manifests"
+// The sources of pods.
+const (
+	sourceName = "manifests"
+	sourceURL  = "url"
+)
 
-// holdNames lets the files from which the recorded pods came keep their names
-// if others claim them too.
-func holdNames(dir *source.Directory, stateDir string) error {
-	store, err := pods.OpenStore(stateDir)
+// openSources makes the sources; none is read before Run.
+func (a *Agent) openSources() (err error) {
+	cfg := &a.cfg
+	names := []string{sourceName}
+	if cfg.Source.URL != "" {
+		names = append(names, sourceURL)
+	}
+	a.source = source.NewSet(names...)
+	stored := filepath.Join(cfg.StateDir, "sources", sourceURL)
+	if cfg.Source.URL == "" { // what it has is not wanted any more, and may be secret
+		if err := source.Forget(stored); err != nil {
+			a.log.Warn("cannot remove what is stored of a URL that is not configured any more", "dir", stored, "err", err)
+		}
+	}
+	a.dir = source.NewDirectory(cfg.Source.Manifests, cfg.NodeName, a.log, func(s source.Snapshot) { a.source.Deliver(sourceName, s) })
+	if cfg.Source.URL != "" {
+		a.url, err = source.NewURL(source.URLConfig{
+			URL: cfg.Source.URL, NodeName: cfg.NodeName, Dir: stored,
+			PollInterval: time.Duration(cfg.Source.PollInterval), Header: cfg.Source.URLHeaders,
+			CA: cfg.Source.URLCA, Cert: cfg.Source.URLCert, Key: cfg.Source.URLKey,
+		}, a.log, func(s source.Snapshot) { a.source.Deliver(sourceURL, s) })
+		if err != nil {
+			return err
+		}
+	}
+	return a.holdNames()
+}
+
+// holdNames lets the files and the URL from which the recorded pods came keep
+// their names if others claim them too.
+func (a *Agent) holdNames() error {
+	store, err := pods.OpenStore(a.cfg.StateDir)
 	if err != nil {
 		return err
 	}
 	records, _, _ := store.Load() // pods.Run tells of the problems
 	for _, r := range records {
-		dir.Hold(r.Pod.Namespace, r.Pod.Name, r.Origin)
+		switch {
+		case source.FromURL(r.Origin):
+			a.source.Hold(sourceURL, r.Pod.Namespace, r.Pod.Name, r.Origin)
+		default:
+			a.source.Hold(sourceName, r.Pod.Namespace, r.Pod.Name, r.Origin)
+			a.dir.Hold(r.Pod.Namespace, r.Pod.Name, r.Origin)
+		}
 	}
 	return nil
 }
@@ -134,6 +189,7 @@ func openKernel(cfg Config, log *slog.Logger) (*kernel, error) {
 	if k.runtime, err = containerd.New(containerd.Config{
 		Address: cfg.Containerd.Address, Namespace: cfg.Containerd.Namespace,
 		Runtimes: cfg.Containerd.Runtimes, OCIRuntime: cfg.Containerd.OCIRuntime,
+		HostsDir: cfg.Images.Hosts, PullStall: time.Duration(cfg.Images.PullStall),
 		PodsPerShim: cfg.Containerd.PodsPerShim, RunDir: filepath.Join(cfg.RunDir, "containerd"),
 		Logs: k.logs, Logger: log,
 	}); err != nil {
@@ -149,7 +205,7 @@ func openKernel(cfg Config, log *slog.Logger) (*kernel, error) {
 	return k, err
 }
 
-func (a *Agent) newPods(m *metrics) (*pods.Pods, error) {
+func (a *Agent) newPods(m *metrics, arrived *arrivals) (*pods.Pods, error) {
 	boot, err := pods.BootID()
 	if err != nil {
 		return nil, err
@@ -158,21 +214,27 @@ func (a *Agent) newPods(m *metrics) (*pods.Pods, error) {
 	if err != nil {
 		return nil, err
 	}
+	allocatable := v1.ResourceList{
+		v1.ResourceCPU:    *resource.NewQuantity(int64(goruntime.NumCPU()), resource.DecimalSI),
+		v1.ResourceMemory: *resource.NewQuantity(node.MemoryTotal, resource.BinarySI),
+	}
 	node.SeccompDefault = v1.SeccompProfileType(a.cfg.SeccompDefault)
 	return pods.New(pods.Config{
 		StateDir: a.cfg.StateDir, LogDir: a.cfg.LogDir, NodeName: a.cfg.NodeName,
 		HostIPs: onePerFamily(a.cfg.NodeIPs), BootID: boot, MaxPods: a.cfg.MaxPods,
 		LogMaxSize: int64(a.cfg.Logs.MaxSize), LogMaxFiles: a.cfg.Logs.MaxFiles,
-		DNS:  pods.DNS{Servers: a.cfg.DNS.Servers, Domain: a.cfg.DNS.Domain, ResolvConf: resolvConf()},
-		Node: node,
+		DNS:  etc.DNS{Servers: a.cfg.DNS.Servers, Domain: a.cfg.DNS.Domain, ResolvConf: resolvConf()},
+		Node: node, Allocatable: allocatable,
 	}, pods.Deps{
 		Source:    desired{a.source},
-		Runtime:   a.preload.wrap(a.kernel.runtime),
+		Objects:   a.source,
+		Images:    podImages{a.images, a.source, arrived},
+		Runtime:   a.kernel.runtime,
 		Watcher:   a.kernel.runtime,
 		Sandboxes: a.kernel.sandboxes,
 		Logs:      a.kernel.logs,
 		Network:   &attachments{n: a.kernel.network, cidrs: a.cfg.Network.PodCIDRs},
-		Volumes:   podVolumes{},
+		Volumes:   newVolumes(a.source, allocatable),
 		Cgroups:   a.kernel.cgroups,
 		Report:    a.table,
 		Metrics:   m,
@@ -216,8 +278,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"log pump", a.kernel.logs.Run},
 		{"containerd", a.kernel.runtime.Run},
 		{"network", a.kernel.network.Run},
-		{"images", a.preload.Run},
+		{"image archives", a.preload.Run},
+		{"images", a.images.Run},
 		{"source", a.dir.Run},
+		{"url", a.pollURL},
 		{"pods", a.pods.Run},
 		{"server", a.server.Run},
 		{"metrics", a.serveMetrics},
@@ -241,6 +305,13 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.log.Info("davit leaves; its pods live on")
 	}
 	return err
+}
+
+func (a *Agent) pollURL(ctx context.Context) error {
+	if a.url == nil {
+		return nil
+	}
+	return a.url.Run(ctx)
 }
 
 func (a *Agent) serveMetrics(ctx context.Context) error {
@@ -350,8 +421,9 @@ func cleanVolumes(ctx context.Context, stateDir string) error {
 		leftovers = append(leftovers, r.UID)
 	}
 	var errs []error
+	v := newVolumes(source.NewSet(), nil)
 	for _, uid := range leftovers {
-		errs = append(errs, podVolumes{}.Teardown(ctx, store.Dir(uid)))
+		errs = append(errs, v.Teardown(ctx, store.Dir(uid)))
 	}
 	return errors.Join(errs...)
 }

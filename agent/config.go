@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 )
@@ -48,12 +49,22 @@ type CgroupConfig struct {
 
 // ImagesConfig says where images come from.
 type ImagesConfig struct {
-	Preload string `json:"preload"` // directory of archives; "": none
+	Preload          string   `json:"preload"`          // directory of archives; "": none
+	Hosts            string   `json:"hosts"`            // directory of hosts.toml files: mirrors, CAs, plain HTTP; "": none
+	Credentials      string   `json:"credentials"`      // docker's config.json; "": none
+	MaxParallelPulls int      `json:"maxParallelPulls"` // others wait
+	PullStall        Duration `json:"pullStall"`        // a pull that gets no byte for so long has failed
 }
 
 // SourceConfig says where pods come from.
 type SourceConfig struct {
-	Manifests string `json:"manifests"` // directory; "": none
+	Manifests    string            `json:"manifests"`    // directory; "": none
+	URL          string            `json:"url"`          // polled; "": none
+	URLHeaders   map[string]string `json:"urlHeaders"`   // sent with each request
+	URLCA        string            `json:"urlCA"`        // PEM file; "": the system's
+	URLCert      string            `json:"urlCert"`      // PEM file of the client's certificate; "": none
+	URLKey       string            `json:"urlKey"`       // PEM file of its key
+	PollInterval Duration          `json:"pollInterval"` // of URL
 }
 
 // NetworkConfig is the pod network.
@@ -104,6 +115,25 @@ func (b *Bytes) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// Duration is a time.Duration, written as 10s or 1m30s.
+type Duration time.Duration
+
+// String returns it in Go's form.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText returns it in Go's form.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalJSON reads Go's form.
+func (d *Duration) UnmarshalJSON(data []byte) error {
+	v, err := time.ParseDuration(strings.Trim(string(data), `"`))
+	if err != nil {
+		return errors.New("write a time with its unit such as 10s")
+	}
+	*d = Duration(v)
+	return nil
+}
+
 // DefaultConfig returns the configuration without file and flags. NodeName and
 // NodeIPs are filled in by Complete.
 func DefaultConfig() *Config {
@@ -117,9 +147,12 @@ func DefaultConfig() *Config {
 			Runtimes:    map[string]string{"": "io.containerd.runc.v2"},
 			PodsPerShim: 1,
 		},
-		Cgroup:         CgroupConfig{Driver: "auto", Root: "/"},
-		Images:         ImagesConfig{Preload: "/etc/davit/images"},
-		Source:         SourceConfig{Manifests: "/etc/davit/manifests"},
+		Cgroup: CgroupConfig{Driver: "auto", Root: "/"},
+		Images: ImagesConfig{
+			Preload: "/etc/davit/images", Hosts: "/etc/containerd/certs.d",
+			MaxParallelPulls: 4, PullStall: Duration(time.Minute),
+		},
+		Source:         SourceConfig{Manifests: "/etc/davit/manifests", URLHeaders: map[string]string{}, PollInterval: Duration(10 * time.Second)},
 		Network:        NetworkConfig{Mode: "ptp", PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.85.0.0/24")}},
 		DNS:            DNSConfig{Domain: "cluster.local"},
 		Logs:           LogsConfig{MaxSize: 10 << 20, MaxFiles: 5},

@@ -64,32 +64,42 @@ func configKeys() []configKey {
 
 // flagUsage says what a flag is for where its name does not.
 var flagUsage = map[string]string{
-	"nodeName":               "name of this node (default: host name)",
-	"nodeIPs":                "addresses of this node, comma-separated (default: those of the default routes)",
-	"stateDir":               "directory for what survives a reboot",
-	"runDir":                 "directory for sockets, pinned namespaces and FIFOs",
-	"logDir":                 "directory for the log files of containers",
-	"containerd.address":     "path of containerd's socket",
-	"containerd.namespace":   "containerd namespace to work in",
-	"containerd.runtimes":    "RuntimeClass handlers, handler=runtime, comma-separated; the empty handler is the default",
-	"containerd.ociRuntime":  "OCI runtime program, such as crun (default: containerd's)",
-	"containerd.podsPerShim": "pods that share one shim process",
-	"cgroup.driver":          "auto or cgroupfs",
-	"cgroup.root":            "cgroup below which kubepods is made",
-	"images.preload":         "directory of image archives to load",
-	"source.manifests":       "directory of pod manifests",
-	"network.mode":           "pod network: ptp",
-	"network.podCIDRs":       "address ranges of this node's pods, comma-separated",
-	"network.clusterCIDRs":   "ranges that are not masqueraded, comma-separated (default: network.podCIDRs)",
-	"network.mtu":            "MTU of pods in bytes, 0 for the uplink's",
-	"dns.servers":            "DNS servers of pods with dnsPolicy ClusterFirst, comma-separated",
-	"dns.domain":             "cluster domain",
-	"logs.external":          "the log pump is started by somebody else, such as systemd",
-	"logs.maxSize":           "size at which a container's log file is rotated, such as 10Mi",
-	"logs.maxFiles":          "log files kept of a container",
-	"seccompDefault":         "seccomp profile of pods that name none: RuntimeDefault or Unconfined",
-	"metrics.address":        "address of the metrics endpoint, host:port, empty for none",
-	"maxPods":                "pods that may run on this node",
+	"nodeName":                "name of this node (default: host name)",
+	"nodeIPs":                 "addresses of this node, comma-separated (default: those of the default routes)",
+	"stateDir":                "directory for what survives a reboot",
+	"runDir":                  "directory for sockets, pinned namespaces and FIFOs",
+	"logDir":                  "directory for the log files of containers",
+	"containerd.address":      "path of containerd's socket",
+	"containerd.namespace":    "containerd namespace to work in",
+	"containerd.runtimes":     "RuntimeClass handlers, handler=runtime, comma-separated; the empty handler is the default",
+	"containerd.ociRuntime":   "OCI runtime program, such as crun (default: containerd's)",
+	"containerd.podsPerShim":  "pods that share one shim process",
+	"cgroup.driver":           "auto or cgroupfs",
+	"cgroup.root":             "cgroup below which kubepods is made",
+	"images.preload":          "directory of image archives to load",
+	"images.hosts":            "directory of hosts.toml files that name mirrors, CAs and plain-HTTP registries",
+	"images.credentials":      "file with registry credentials, docker's config.json",
+	"images.maxParallelPulls": "images that are pulled at a time",
+	"images.pullStall":        "time without a byte after which a pull has failed",
+	"source.manifests":        "directory of pod manifests",
+	"source.url":              "URL of pod manifests, polled",
+	"source.urlHeaders":       "headers sent to source.url, name=value, comma-separated",
+	"source.urlCA":            "PEM file of the CAs of source.url (default: the system's)",
+	"source.urlCert":          "PEM file of the client certificate for source.url",
+	"source.urlKey":           "PEM file of its key",
+	"source.pollInterval":     "time between two requests to source.url",
+	"network.mode":            "pod network: ptp",
+	"network.podCIDRs":        "address ranges of this node's pods, comma-separated",
+	"network.clusterCIDRs":    "ranges that are not masqueraded, comma-separated (default: network.podCIDRs)",
+	"network.mtu":             "MTU of pods in bytes, 0 for the uplink's",
+	"dns.servers":             "DNS servers of pods with dnsPolicy ClusterFirst, comma-separated",
+	"dns.domain":              "cluster domain",
+	"logs.external":           "the log pump is started by somebody else, such as systemd",
+	"logs.maxSize":            "size at which a container's log file is rotated, such as 10Mi",
+	"logs.maxFiles":           "log files kept of a container",
+	"seccompDefault":          "seccomp profile of pods that name none: RuntimeDefault or Unconfined",
+	"metrics.address":         "address of the metrics endpoint, host:port, empty for none",
+	"maxPods":                 "pods that may run on this node",
 }
 
 // ConfigFlags are the flags of a Config.
@@ -148,6 +158,9 @@ func (v *flagValue) Type() string {
 	case reflect.Bool:
 		return "bool"
 	case reflect.Int64:
+		if v.key.typ == reflect.TypeFor[Duration]() {
+			return "duration"
+		}
 		return "bytes"
 	}
 	return "string"

@@ -14,8 +14,8 @@ import (
 // laterKeys are keys that are known and need what is not there yet. They may be
 // in a file with the value that asks for nothing ("", 0, false, empty).
 var laterKeys = []string{
-	"images.maxParallelPulls", "images.gcHighPercent", "images.gcLowPercent",
-	"source.url", "source.kubeconfig", "source.bootstrapKubeconfig", "source.pollInterval",
+	"images.gcHighPercent", "images.gcLowPercent",
+	"source.kubeconfig", "source.bootstrapKubeconfig",
 	"network.hostPorts",
 	"proxy.enabled", "proxy.nodePortAddresses", "proxy.serviceCIDRs",
 	"server.address", "server.port", "server.clientCA", "server.tlsCert", "server.tlsKey",

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -76,10 +77,15 @@ runDir: /r
 logDir: /l
 containerd: {address: /c.sock, namespace: x, runtimes: {"": io.containerd.runc.v2, kata: k}, ociRuntime: crun, podsPerShim: 25}
 cgroup: {driver: cgroupfs, root: /davit}
-images: {preload: /i}
+images: {preload: /i, hosts: "", credentials: /c, maxParallelPulls: 7, pullStall: 90s}
 source:
   manifests: /m
-  url: ""
+  url: https://example.org/pods
+  urlHeaders: {X-Node: n1}
+  urlCA: /ca
+  urlCert: /cert
+  urlKey: /key
+  pollInterval: 5s
   kubeconfig: ""
 network: {mode: ptp, podCIDRs: [10.1.0.0/24, "fd00:1::/64"], clusterCIDRs: [10.0.0.0/8], mtu: 1400, hostPorts: false}
 dns: {servers: [192.0.2.53], domain: example.org}
@@ -93,7 +99,9 @@ maxPods: 10
 	want := &Config{
 		NodeName: "n1", NodeIPs: []netip.Addr{netip.MustParseAddr("192.0.2.10")}, StateDir: "/s", RunDir: "/r", LogDir: "/l",
 		Containerd: ContainerdConfig{Address: "/c.sock", Namespace: "x", Runtimes: map[string]string{"": "io.containerd.runc.v2", "kata": "k"}, OCIRuntime: "crun", PodsPerShim: 25},
-		Cgroup:     CgroupConfig{Driver: "cgroupfs", Root: "/davit"}, Images: ImagesConfig{Preload: "/i"}, Source: SourceConfig{Manifests: "/m"},
+		Cgroup:     CgroupConfig{Driver: "cgroupfs", Root: "/davit"}, Images: ImagesConfig{Preload: "/i", Credentials: "/c", MaxParallelPulls: 7, PullStall: Duration(90 * time.Second)},
+		Source: SourceConfig{Manifests: "/m", URL: "https://example.org/pods", URLHeaders: map[string]string{"X-Node": "n1"},
+			URLCA: "/ca", URLCert: "/cert", URLKey: "/key", PollInterval: Duration(5 * time.Second)},
 		Network: NetworkConfig{Mode: "ptp", PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24"), netip.MustParsePrefix("fd00:1::/64")},
 			ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, MTU: 1400},
 		DNS: DNSConfig{Servers: []netip.Addr{netip.MustParseAddr("192.0.2.53")}, Domain: "example.org"}, Logs: LogsConfig{External: true, MaxSize: 1 << 20, MaxFiles: 3},
@@ -142,8 +150,18 @@ cgroup:
   root: /
 images:
   preload: /etc/davit/images
+  hosts: /etc/containerd/certs.d
+  credentials: ""
+  maxParallelPulls: 4
+  pullStall: 1m0s
 source:
   manifests: /etc/davit/manifests
+  url: ""
+  urlHeaders: {}
+  urlCA: ""
+  urlCert: ""
+  urlKey: ""
+  pollInterval: 10s
 network:
   mode: ptp
   podCIDRs: ["10.85.0.0/24"]
@@ -186,7 +204,7 @@ func TestConfigProblems(t *testing.T) {
 		{"a: b: c\n", []string{"config.yaml:1: this is not valid YAML: mapping values are not allowed in this context"}},
 		{"nodeName: a\n---\nnodeName: b\n", []string{"config.yaml:3: a configuration is one document, this is a second: remove it"}},
 		{"[]\n", []string{"config.yaml:1: want a mapping (key: value), got a list"}},
-		{"source:\n  url: http://x\n  kubeconfig: ''\n  pollInterval: 5s\n", []string{"config.yaml:2: not supported yet: source.url", "config.yaml:4: not supported yet: source.pollInterval"}},
+		{"source:\n  kubeconfig: /k\n  url: ''\n  pollInterval: 5\n", []string{"config.yaml:2: not supported yet: source.kubeconfig", "config.yaml:4: source.pollInterval: invalid value a number (5): write a time with its unit such as 10s"}},
 		{"source:\n  ulr: x\n", []string{"config.yaml:2: unknown key source.ulr, did you mean url?"}},
 		{"proxy:\n  enabled: true\n  serviceCIDR: []\nserver: {port: 10250}\n", []string{
 			"config.yaml:2: not supported yet: proxy.enabled", "config.yaml:3: unknown key proxy.serviceCIDR, did you mean serviceCIDRs?", "config.yaml:4: not supported yet: server.port"}},
@@ -223,6 +241,13 @@ func TestConfigValidate(t *testing.T) {
 		{func(c *Config) { c.Images.Preload, c.Source.Manifests = "a", "b/" }, []string{
 			`images.preload: "a" is no absolute path (without . and .. and a / at the end)`, `source.manifests: "b/" is no absolute path (without . and .. and a / at the end)`}},
 		{func(c *Config) { c.Images.Preload, c.Source.Manifests = "", "" }, nil},
+		{func(c *Config) { c.Images.Hosts, c.Images.MaxParallelPulls, c.Images.PullStall = "h", 0, 1 }, []string{
+			`images.hosts: "h" is no absolute path (without . and .. and a / at the end)`, "images.maxParallelPulls: 0 is too few, at least 1", "images.pullStall: 1ns is too short, at least 1s"}},
+		{func(c *Config) {
+			c.Source.URL, c.Source.URLCert, c.Source.PollInterval = "ftp://user:secret@h", "/c", 0
+		}, []string{
+			"source.pollInterval: 0s is too short, at least 1s", "source.urlCert and source.urlKey go together", "source.url: it is no URL that begins with http:// or https:// and a host"}},
+		{func(c *Config) { c.Source.URLHeaders = map[string]string{"a b": "c"} }, []string{`source.urlHeaders: "a b" is no header, or its value is none`}},
 		{func(c *Config) {
 			c.Containerd = ContainerdConfig{Address: "/x", Namespace: "x", Runtimes: map[string]string{"k": ""}}
 		}, []string{
@@ -271,7 +296,8 @@ func TestConfigFlags(t *testing.T) {
 		t.Errorf("%d usage texts for %d keys", len(flagUsage), len(names))
 	}
 	want := "node-name node-ips state-dir run-dir log-dir containerd-address containerd-namespace containerd-runtimes containerd-oci-runtime " +
-		"containerd-pods-per-shim cgroup-driver cgroup-root images-preload source-manifests network-mode network-pod-cidrs network-cluster-cidrs network-mtu " +
+		"containerd-pods-per-shim cgroup-driver cgroup-root images-preload images-hosts images-credentials images-max-parallel-pulls images-pull-stall " +
+		"source-manifests source-url source-url-headers source-url-ca source-url-cert source-url-key source-poll-interval network-mode network-pod-cidrs network-cluster-cidrs network-mtu " +
 		"dns-servers dns-domain logs-external logs-max-size logs-max-files seccomp-default metrics-address max-pods"
 	if diff := cmp.Diff(strings.Fields(want), names); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"golang.org/x/net/http/httpguts"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -20,6 +23,7 @@ func (c *Config) Validate() error {
 	v.node(c)
 	v.containerd(&c.Containerd)
 	v.network(&c.Network)
+	v.url(&c.Source)
 	for i, s := range c.DNS.Servers {
 		v.check(s.IsValid() && !s.IsUnspecified(), fmt.Sprintf("dns.servers[%d]", i), "%s is no address of a server", s)
 	}
@@ -99,11 +103,31 @@ func (v *configValidator) node(c *Config) {
 	}
 	// A Unix socket's path has at most 107 bytes (unix(7)).
 	v.check(len(c.RunDir) <= 80, "runDir", "%q is too long for the sockets in it, at most 80 bytes", c.RunDir)
-	for _, d := range []struct{ key, path string }{{"images.preload", c.Images.Preload}, {"source.manifests", c.Source.Manifests}} {
+	for _, d := range []struct{ key, path string }{
+		{"images.preload", c.Images.Preload}, {"images.hosts", c.Images.Hosts}, {"images.credentials", c.Images.Credentials},
+		{"source.manifests", c.Source.Manifests}, {"source.urlCA", c.Source.URLCA}, {"source.urlCert", c.Source.URLCert}, {"source.urlKey", c.Source.URLKey},
+	} {
 		if d.path != "" {
 			v.path(d.key, d.path)
 		}
 	}
+	v.check(c.Images.MaxParallelPulls >= 1, "images.maxParallelPulls", "%d is too few, at least 1", c.Images.MaxParallelPulls)
+	v.check(c.Images.PullStall >= Duration(time.Second), "images.pullStall", "%s is too short, at least 1s", c.Images.PullStall)
+}
+
+// url looks at source.url and what goes with it. Messages do not show it, for it
+// may hold a password.
+func (v *configValidator) url(s *SourceConfig) {
+	v.check(s.PollInterval >= Duration(time.Second), "source.pollInterval", "%s is too short, at least 1s", s.PollInterval)
+	v.check((s.URLCert == "") == (s.URLKey == ""), "source.urlCert", "source.urlCert and source.urlKey go together")
+	for name, value := range s.URLHeaders {
+		v.check(httpguts.ValidHeaderFieldName(name) && httpguts.ValidHeaderFieldValue(value), "source.urlHeaders", "%q is no header, or its value is none", name)
+	}
+	if s.URL == "" {
+		return
+	}
+	u, err := url.Parse(s.URL)
+	v.check(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "source.url", "it is no URL that begins with http:// or https:// and a host")
 }
 
 func (v *configValidator) containerd(c *ContainerdConfig) {

@@ -15,6 +15,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	start    *prometheus.HistogramVec
 	restarts prometheus.Counter
+	pulls    *prometheus.HistogramVec
 }
 
 // newMetrics registers everything; pods lists the pods as they are reported.
@@ -31,13 +32,18 @@ func newMetrics(version string, pods func() []*v1.Pod) *metrics {
 			Help: "Containers started again.",
 		}),
 	}
+	m.pulls = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "davit_image_pull_duration_seconds",
+		Help:    "Duration of image pulls from their begin, by result: success, error or cancelled.",
+		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900},
+	}, []string{"result"})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "davit_build_info",
 		Help:        "Always 1; the labels tell the build.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": goruntime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.start, m.restarts, build, podCollector{pods},
+	m.registry.MustRegister(m.start, m.restarts, m.pulls, build, podCollector{pods},
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 	return m
 }
@@ -49,6 +55,11 @@ func (m *metrics) Phase(name string, d time.Duration) {
 
 // Restarted implements pods.Metrics.
 func (m *metrics) Restarted() { m.restarts.Inc() }
+
+// ImagePulled implements images.Metrics.
+func (m *metrics) ImagePulled(result string, took time.Duration) {
+	m.pulls.WithLabelValues(result).Observe(took.Seconds())
+}
 
 var podsDesc = prometheus.NewDesc("davit_pods", "Pods of this node by phase.", []string{"phase"}, nil)
 

@@ -21,6 +21,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/davit-agent/davit/agent/images"
 	"github.com/davit-agent/davit/agent/podspec"
 	"github.com/davit-agent/davit/agent/source"
 	"github.com/davit-agent/davit/runtime"
@@ -219,14 +220,14 @@ func TestAttachmentsAllocate(t *testing.T) {
 func TestPodVolumes(t *testing.T) {
 	dir := t.TempDir()
 	pod := &v1.Pod{Spec: v1.PodSpec{Volumes: []v1.Volume{{Name: "data", VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}}}}}
-	paths, err := podVolumes{}.Setup(context.Background(), pod, dir)
+	paths, err := newVolumes(source.NewSet(), nil).Setup(context.Background(), pod, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(paths["data"]); len(paths) != 1 || err != nil || !info.IsDir() || !strings.HasPrefix(paths["data"], dir+"/") {
 		t.Errorf("%v: %v", paths, err)
 	}
-	if err := (podVolumes{}).Teardown(context.Background(), dir); err != nil {
+	if err := newVolumes(source.NewSet(), nil).Teardown(context.Background(), dir); err != nil {
 		t.Error(err)
 	}
 }
@@ -240,7 +241,7 @@ func (f importerFunc) Preload(context.Context, string) ([]containerd.PreloadResu
 
 // store has the images that were imported.
 type store struct {
-	runtime.Runtime
+	images.Runtime
 	mu    sync.Mutex
 	there bool
 	asked int
@@ -257,7 +258,7 @@ func (s *store) Image(context.Context, string) (*runtime.Image, error) {
 }
 
 func preloading(t *testing.T, dir string, f importerFunc) (*preloader, context.CancelFunc) {
-	p := newPreloader(f, dir, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	p := newPreloader(f, dir, func() {}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -379,7 +380,7 @@ func TestPreloadTellsOnce(t *testing.T) {
 	broken := errors.New("unexpected EOF")
 	p := newPreloader(importerFunc(func() ([]containerd.PreloadResult, error) {
 		return []containerd.PreloadResult{{File: "bad.tar", Err: broken}, {File: "good.tar", Unchanged: true}}, nil
-	}), "/images", slog.New(slog.NewTextHandler(&out, nil)))
+	}), "/images", func() {}, slog.New(slog.NewTextHandler(&out, nil)))
 	for range 3 {
 		p.once(context.Background())
 	}

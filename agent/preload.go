@@ -11,6 +11,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/davit-agent/davit/agent/images"
 	"github.com/davit-agent/davit/runtime"
 	"github.com/davit-agent/davit/runtime/containerd"
 )
@@ -37,14 +38,15 @@ type preloader struct {
 	dir  string
 	log  *slog.Logger
 	told map[string]string // errors that are in the log, by file
+	note func()            // called after a pass that brought an image
 
 	mu   sync.Mutex
 	pass chan struct{} // closed when the import under way, or the next, is over
 	idle bool          // the last pass found all there is
 }
 
-func newPreloader(rt importer, dir string, log *slog.Logger) *preloader {
-	return &preloader{rt: rt, dir: dir, log: log, told: map[string]string{}, pass: make(chan struct{})}
+func newPreloader(rt importer, dir string, note func(), log *slog.Logger) *preloader {
+	return &preloader{rt: rt, dir: dir, note: note, log: log, told: map[string]string{}, pass: make(chan struct{})}
 }
 
 // Run imports until ctx is cancelled.
@@ -99,7 +101,9 @@ func (p *preloader) once(ctx context.Context) bool {
 		}
 		return errors.Is(err, os.ErrNotExist)
 	}
+	came := false
 	for _, r := range results {
+		came = came || r.Err == nil && !r.Unchanged
 		switch {
 		case r.Err != nil && p.told[r.File] != r.Err.Error():
 			p.told[r.File] = r.Err.Error()
@@ -112,6 +116,9 @@ func (p *preloader) once(ctx context.Context) bool {
 		}
 	}
 	p.end()
+	if came {
+		p.note()
+	}
 	return true
 }
 
@@ -169,10 +176,10 @@ func settle(ctx context.Context, changes <-chan fsnotify.Event) bool {
 
 // wrap makes Image wait for an import that is under way before it says that an
 // image is not there.
-func (p *preloader) wrap(rt runtime.Runtime) runtime.Runtime { return waitingImages{rt, p} }
+func (p *preloader) wrap(rt images.Runtime) images.Runtime { return waitingImages{rt, p} }
 
 type waitingImages struct {
-	runtime.Runtime
+	images.Runtime
 	p *preloader
 }
 

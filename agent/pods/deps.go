@@ -8,6 +8,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/davit-agent/davit/agent/lifecycle"
+	"github.com/davit-agent/davit/agent/pods/etc"
 	"github.com/davit-agent/davit/runtime"
 	"github.com/davit-agent/davit/runtime/oci"
 )
@@ -38,12 +40,63 @@ type Network interface {
 	Attached(ctx context.Context) ([]string, error)
 }
 
-// Volumes makes a pod's volumes below its directory.
+// Images gets containers their images.
+type Images interface {
+	// Ensure answers at once: with the image of an attempt, or with why it is
+	// not there. A pending Result tells that it is on its way: the pod is woken
+	// when that ends, and now and then while it lasts.
+	Ensure(ctx context.Context, req ImageRequest) (*runtime.Image, lifecycle.Result)
+	// Pulling tells how far what a pod waits for is, by ImageRequest.ID.
+	Pulling(uid string) map[string]string
+	// Release gives up what a pod waits for.
+	Release(uid string)
+	// Generation changes when an image comes to the node other than for a pod
+	// that waits for it. Everybody is woken then.
+	Generation() uint64
+}
+
+// ImageRequest asks for the image of one attempt of a container.
+type ImageRequest struct {
+	Pod       *v1.Pod
+	Container *v1.Container
+	ID        string // of the attempt: imagePullPolicy Always pulls once for each
+	Policy    v1.PullPolicy
+}
+
+// Objects is what pods refer to. What it returns is not changed.
+type Objects interface {
+	ConfigMap(namespace, name string) (*v1.ConfigMap, bool)
+	Secret(namespace, name string) (*v1.Secret, bool)
+	// Generation changes when any of them does. Whom it concerns is woken then.
+	Generation() uint64
+	// Synced tells whether one that is not there is known not to be.
+	Synced() bool
+}
+
+// Volumes makes a pod's volumes below its directory. The pod has its node's name
+// and its addresses filled in.
 type Volumes interface {
-	// Setup returns the mounts of one container by its volumeMounts' order;
-	// it is called once for the pod and remembers nothing.
+	// Setup makes the volumes and brings the files of those that exist up to
+	// date, which costs little where nothing has changed.
 	Setup(ctx context.Context, pod *v1.Pod, dir string) (map[string]string, error) // volume name -> host path
+	// SubPath returns a host path that stands for a path in a volume, whatever
+	// the pod's containers do to what is in it. The error is fit for the pod's
+	// status; slog shows more of it.
+	SubPath(ctx context.Context, req SubPathRequest) (string, error)
+	// OverLimit returns what kubelet says of a pod that has put more into a
+	// volume than that may hold; "": none has.
+	OverLimit(ctx context.Context, pod *v1.Pod, dir string) (string, error)
 	Teardown(ctx context.Context, dir string) error
+}
+
+// SubPathRequest asks for a part of a volume for one volumeMount.
+type SubPathRequest struct {
+	Dir       string // the pod's
+	Volume    string // name
+	HostPath  string // of the volume
+	Path      string // in the volume, expanded, relative, without ..
+	Container string
+	Index     int // of the volumeMount
 }
 
 // Cgroups keeps kubelet's cgroup layout.
@@ -81,6 +134,8 @@ type Metrics interface {
 // Deps is what the package drives.
 type Deps struct {
 	Source    Source
+	Objects   Objects
+	Images    Images
 	Runtime   runtime.Runtime
 	Watcher   runtime.Watcher
 	Sandboxes runtime.Sandboxes
@@ -102,15 +157,9 @@ type Config struct {
 	HostIPs     []netip.Addr
 	BootID      string
 	MaxPods     int
+	Allocatable v1.ResourceList // what pods may use of the node, all together
 	LogMaxSize  int64
 	LogMaxFiles int
-	DNS         DNS
+	DNS         etc.DNS
 	Node        oci.Node // facts of the node that specs depend on
-}
-
-// DNS is what pods' resolv.conf is made of.
-type DNS struct {
-	Servers    []netip.Addr // of the cluster; empty: pods use the host's
-	Domain     string       // of the cluster
-	ResolvConf string       // the host's file, read when a pod is set up
 }

@@ -9,6 +9,10 @@
 // All policy is in lifecycle; here is only how a step is carried out, in which
 // order facts become durable, and when to look again.
 //
+// What a worker sees and is at it publishes as one immutable value each turn and
+// before each step, which is what Explain reads: nobody asks a worker anything, so
+// one that hangs in a step can be explained as well.
+//
 // # The record
 //
 // <stateDir>/pods/<uid>/ holds pod.json (the accepted spec and where it came

@@ -12,9 +12,11 @@ import (
 	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/davit-agent/davit/agent/containerenv"
 	"github.com/davit-agent/davit/agent/lifecycle"
 	"github.com/davit-agent/davit/runtime"
 	"github.com/davit-agent/davit/runtime/oci"
+	"github.com/davit-agent/davit/runtime/oci/facts"
 )
 
 // stepTimeout bounds one step; it is idempotent and will be tried again.
@@ -30,6 +32,7 @@ func (w *worker) execute(ctx context.Context, in lifecycle.Input, plan lifecycle
 			w.report(in)
 		}
 		began := w.now()
+		w.publish(lifecycle.Input{Pod: w.pod, Facts: w.facts, Seen: in.Seen, Now: in.Now}, &step)
 		log.Debug("step begins")
 		result := w.step(ctx, step)
 		if ctx.Err() != nil {
@@ -37,6 +40,10 @@ func (w *worker) execute(ctx context.Context, in lifecycle.Input, plan lifecycle
 		}
 		now := w.now()
 		w.facts = lifecycle.Apply(w.pod, w.facts, step, result, stamp(now))
+		if result.Pending {
+			log.Debug("step waits", "message", result.Message)
+			return false, false
+		}
 		if result.Reason != "" {
 			log.Warn("step failed", "reason", result.Reason, "message", result.Message)
 			switch step.Op {
@@ -52,6 +59,8 @@ func (w *worker) execute(ctx context.Context, in lifecycle.Input, plan lifecycle
 			if step.Op == lifecycle.OpStart && step.Attempt > 0 {
 				w.p.d.Metrics.Restarted()
 			}
+		case lifecycle.OpRemove:
+			w.noteMessage(step.Container) // what it logged last is in its file by now
 		case lifecycle.OpForget:
 			w.log.Info("pod is gone")
 			return true, false
@@ -107,7 +116,11 @@ func (w *worker) setup(ctx context.Context) error {
 			return err
 		}
 		w.cgroup = cgroup
-		sandbox, err := w.p.d.Sandboxes.Ensure(ctx, w.sandboxConfig())
+		cfg, err := w.sandboxConfig()
+		if err != nil {
+			return err
+		}
+		sandbox, err := w.p.d.Sandboxes.Ensure(ctx, cfg)
 		if err != nil || w.pod.Spec.HostNetwork {
 			return err
 		}
@@ -119,7 +132,8 @@ func (w *worker) setup(ctx context.Context) error {
 // prepare makes the pod's volumes and files; it is cheap where they exist.
 func (w *worker) prepare(ctx context.Context) error {
 	dir := w.p.store.Dir(w.uid)
-	volumes, err := w.p.d.Volumes.Setup(ctx, w.pod, dir)
+	w.upkeep.written = w.p.d.Objects.Generation() // of before: what changes meanwhile is written again
+	volumes, err := w.p.d.Volumes.Setup(ctx, w.filled(), dir)
 	if err != nil {
 		return err
 	}
@@ -130,11 +144,15 @@ func (w *worker) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (w *worker) sandboxConfig() *runtime.SandboxConfig {
+func (w *worker) sandboxConfig() (*runtime.SandboxConfig, error) {
 	spec := &w.pod.Spec
+	hostname, err := oci.Nodename(w.pod, w.p.cfg.DNS.Domain)
+	if err != nil {
+		return nil, err
+	}
 	cfg := &runtime.SandboxConfig{
 		Pod:          w.ref(),
-		Hostname:     oci.Hostname(w.pod),
+		Hostname:     hostname,
 		Sysctls:      map[string]string{},
 		HostNetwork:  spec.HostNetwork,
 		HostIPC:      spec.HostIPC,
@@ -146,7 +164,7 @@ func (w *worker) sandboxConfig() *runtime.SandboxConfig {
 			cfg.Sysctls[s.Name] = s.Value
 		}
 	}
-	return cfg
+	return cfg, nil
 }
 
 func (w *worker) ref() runtime.PodRef {
@@ -171,9 +189,9 @@ func (w *worker) create(ctx context.Context, s lifecycle.Step) lifecycle.Result 
 	if c == nil {
 		return lifecycle.Result{Reason: "CreateContainerConfigError", Message: fmt.Sprintf("the pod has no container %q", s.Container)}
 	}
-	img, err := w.p.d.Runtime.Image(ctx, c.Image)
-	if err != nil {
-		return imageResult(c, err)
+	img, r := w.image(ctx, c, s.ID)
+	if img == nil {
+		return r
 	}
 	cfg, err := w.containerConfig(ctx, s, c, img)
 	if err != nil {
@@ -182,7 +200,7 @@ func (w *worker) create(ctx context.Context, s lifecycle.Step) lifecycle.Result 
 	if err := w.p.d.Runtime.Create(ctx, cfg); err != nil {
 		return resultOf("CreateContainerError", err)
 	}
-	return lifecycle.Result{Image: img.Name, ImageID: img.ID}
+	return lifecycle.Result{Image: img.Name, ImageID: img.Identity()}
 }
 
 // reasonOf tells what is wrong with the pod's configuration from what is wrong
@@ -193,23 +211,6 @@ func reasonOf(err error) string {
 		return oci.Reason(err)
 	}
 	return "CreateContainerError"
-}
-
-// imageResult gives the error of Image kubelet's reason.
-func imageResult(c *v1.Container, err error) lifecycle.Result {
-	switch {
-	case errors.Is(err, runtime.ErrInvalidImageName):
-		return lifecycle.Result{Reason: "InvalidImageName",
-			Message: fmt.Sprintf("Failed to apply default image tag %q: %v", c.Image, err)}
-	case errors.Is(err, runtime.ErrImageNotFound) && c.ImagePullPolicy == v1.PullNever:
-		return lifecycle.Result{Reason: "ErrImageNeverPull",
-			Message: fmt.Sprintf("Container image %q is not present with pull policy of Never", c.Image)}
-	case errors.Is(err, runtime.ErrImageNotFound):
-		return lifecycle.Result{Reason: "ErrImagePull",
-			Message: fmt.Sprintf("image %q is not present and pulling is not supported yet: put an archive of it into the directory images.preload", c.Image)}
-	default:
-		return resultOf("ImageInspectError", err)
-	}
 }
 
 // containerConfig is everything that Create needs for one attempt.
@@ -231,15 +232,25 @@ func (w *worker) containerConfig(ctx context.Context, s lifecycle.Step, c *v1.Co
 	if err != nil {
 		return nil, err
 	}
+	hostname, err := oci.Nodename(w.pod, w.p.cfg.DNS.Domain)
+	if err != nil {
+		return nil, err
+	}
 	files := filesIn(dir)
-	spec, err := oci.Spec(oci.Input{
+	in := oci.Input{
 		Pod: w.pod, Container: c, Image: img, Sandbox: sandbox,
-		Hostname:   oci.Hostname(w.pod),
-		Mounts:     w.mounts(c),
+		Hostname:   hostname,
 		Files:      oci.Files{Hosts: files.hosts, Hostname: files.hostname, ResolvConf: files.resolvConf, TerminationLog: termLog},
 		CgroupPath: w.p.d.Cgroups.ContainerPath(w.cgroup, s.ID),
 		Node:       w.p.cfg.Node,
-	})
+	}
+	if in.Env, err = w.environment(c); err != nil {
+		return nil, err
+	}
+	if in.Mounts, err = w.mounts(ctx, c, in); err != nil {
+		return nil, err
+	}
+	spec, err := oci.Spec(in)
 	if err != nil {
 		return nil, err
 	}
@@ -258,13 +269,51 @@ func (w *worker) containerConfig(ctx context.Context, s lifecycle.Step, c *v1.Co
 	}, nil
 }
 
-// mounts resolves a container's volumeMounts.
-func (w *worker) mounts(c *v1.Container) []oci.Mount {
-	var out []oci.Mount
-	for _, m := range c.VolumeMounts {
-		out = append(out, oci.Mount{HostPath: w.volumes[m.Name], ContainerPath: m.MountPath, ReadOnly: m.ReadOnly})
+// environment looks up what the container's variables refer to.
+func (w *worker) environment(c *v1.Container) (oci.Env, error) {
+	objects := &lookups{Objects: w.p.d.Objects}
+	synced := objects.Synced()
+	env, skipped, err := containerenv.Resolve(containerenv.Input{
+		Pod: w.filled(), Container: c, Objects: objects, Allocatable: w.p.cfg.Allocatable,
+	})
+	if err == nil && objects.missed && !synced {
+		err = errors.New("an optional ConfigMap or Secret is not there, and not all sources have been read yet")
 	}
-	return out
+	for _, s := range skipped {
+		w.log.Warn("keys are no names of variables", "container", c.Name, "reason", containerenv.SkippedReason, "message", s.String())
+	}
+	return env, err
+}
+
+// mounts resolves a container's volumeMounts. in lacks only them.
+func (w *worker) mounts(ctx context.Context, c *v1.Container, in oci.Input) ([]oci.Mount, error) {
+	var out []oci.Mount
+	for i, m := range c.VolumeMounts {
+		path := w.volumes[m.Name]
+		if m.SubPath != "" || m.SubPathExpr != "" {
+			env, err := oci.Environ(in)
+			if err != nil {
+				return nil, err
+			}
+			sub, err := containerenv.SubPath(m, env)
+			if err != nil {
+				return nil, err
+			}
+			path, err = w.p.d.Volumes.SubPath(ctx, SubPathRequest{
+				Dir: w.p.store.Dir(w.uid), Volume: m.Name, HostPath: path, Path: sub, Container: c.Name, Index: i,
+			})
+			if err != nil {
+				w.log.Warn("cannot prepare a subPath", "container", c.Name, "volume", m.Name, "err", err)
+				return nil, &oci.Error{Kind: oci.ErrConfig, Text: err.Error()}
+			}
+		}
+		mount := oci.NewMount(w.pod, m, path, w.p.cfg.Node)
+		if err := facts.CheckPropagation(path, mount.Propagation); err != nil {
+			return nil, err
+		}
+		out = append(out, mount)
+	}
+	return out, nil
 }
 
 // podLogDir is <logDir>/<namespace>_<name>_<uid>, as kubelet has it.

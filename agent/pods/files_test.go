@@ -10,51 +10,17 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/davit-agent/davit/agent/pods/etc"
 )
-
-func TestResolvConf(t *testing.T) {
-	const host = "# comment\nnameserver 192.0.2.1 ; trailing\nnameserver 192.0.2.2\nsearch a.test b.test\noptions edns0 trust-ad\n"
-	cluster := DNS{Servers: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Domain: "cluster.local"}
-	for _, c := range []struct {
-		name        string
-		policy      v1.DNSPolicy
-		hostNetwork bool
-		dns         DNS
-		want        string
-	}{
-		{"default", v1.DNSDefault, false, cluster, "search a.test b.test\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0 trust-ad\n"},
-		{"cluster first", v1.DNSClusterFirst, false, cluster, "search default.svc.cluster.local svc.cluster.local cluster.local a.test b.test\nnameserver 10.96.0.10\noptions ndots:5\n"},
-		{"cluster first without servers", v1.DNSClusterFirst, false, DNS{}, "search a.test b.test\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0 trust-ad\n"},
-		{"cluster first on the host's network", v1.DNSClusterFirst, true, cluster, "search a.test b.test\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0 trust-ad\n"},
-	} {
-		pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default"}, Spec: v1.PodSpec{DNSPolicy: c.policy, HostNetwork: c.hostNetwork}}
-		if got := string(podResolver(pod, c.dns, parseResolvConf([]byte(host))).format()); got != c.want {
-			t.Errorf("%s:\n%s\nwant\n%s", c.name, got, c.want)
-		}
-	}
-}
-
-func TestResolvConfLimits(t *testing.T) {
-	r := resolver{Nameservers: []string{"1", "2", "3", "4"}}
-	for range 100 {
-		r.Search = append(r.Search, strings.Repeat("s", 100+len(r.Search)))
-	}
-	got := string(r.format())
-	if n := strings.Count(got, "nameserver"); n != maxNameservers {
-		t.Errorf("%d name servers", n)
-	}
-	line, _, _ := strings.Cut(got, "\n")
-	if n := len(strings.Fields(line)) - 1; n > maxSearch || len(line) > maxSearchBytes+len("search ") {
-		t.Errorf("%d search domains in %d bytes", n, len(line))
-	}
-}
 
 // Containers have the files bind-mounted: a second setup must write the same
 // inode.
 func TestWriteFilesKeepsInodes(t *testing.T) {
 	dir := t.TempDir()
 	pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-n1", Namespace: "default"}}
-	dns := DNS{ResolvConf: filepath.Join(dir, "no-such-file")}
+	dns := etc.DNS{ResolvConf: filepath.Join(dir, "no-such-file")}
 	inode := func() uint64 {
 		var st syscall.Stat_t
 		if err := syscall.Stat(filesIn(dir).hosts, &st); err != nil {
@@ -72,32 +38,21 @@ func TestWriteFilesKeepsInodes(t *testing.T) {
 	if inode() != first {
 		t.Error("etc-hosts is another inode now")
 	}
+	pod.Spec.SetHostnameAsFQDN, pod.Spec.Subdomain = ptr.To(true), "s"
+	dns.Domain = "cluster.local"
+	if err := writeFiles(pod, dir, dns, []netip.Addr{netip.MustParseAddr("10.85.0.3")}); err != nil {
+		t.Fatal(err)
+	}
+	if data, _ := os.ReadFile(filesIn(dir).hostname); string(data) != "web-n1.s.default.svc.cluster.local\n" {
+		t.Errorf("hostname %q", data)
+	}
+	pod.Spec.Subdomain = strings.Repeat("s", 63)
+	if err := writeFiles(pod, dir, dns, nil); err == nil || !strings.Contains(err.Error(), "64 characters is the max") {
+		t.Errorf("a name that does not fit: %v", err)
+	}
 	data, _ := os.ReadFile(filesIn(dir).hosts)
-	if !strings.Contains(string(data), "10.85.0.3\tweb-n1\n") || strings.Contains(string(data), "10.85.0.2") {
+	if !strings.Contains(string(data), "10.85.0.3\tweb-n1.s.default.svc.cluster.local\tweb-n1\n") || strings.Contains(string(data), "10.85.0.2") {
 		t.Errorf("etc-hosts:\n%s", data)
-	}
-}
-
-func TestTerminationLog(t *testing.T) {
-	dir := t.TempDir()
-	path, err := terminationLog(dir, "a", 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info, _ := os.Stat(path); info.Mode().Perm() != 0o666 {
-		t.Errorf("mode %v: the container's user could not write", info.Mode())
-	}
-	if err := os.WriteFile(path, []byte(strings.Repeat("ä", 4000)), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if again, err := terminationLog(dir, "a", 2); err != nil || again != path {
-		t.Errorf("second call: %v, %v", again, err)
-	}
-	if got := readTerminationLog(dir, "a", 2); len(got) != maxTerminationMessage || strings.ContainsRune(got, '\uFFFD') {
-		t.Errorf("message of %d bytes", len(got))
-	}
-	if got := readTerminationLog(dir, "a", 3); got != "" {
-		t.Errorf("message of an attempt without one: %q", got)
 	}
 }
 

@@ -305,6 +305,7 @@ func (v volumes) Setup(ctx context.Context, pod *v1.Pod, dir string) (paths map[
 		}
 		w.mu.Lock()
 		w.mounted[uid] = true
+		w.setups[uid]++
 		w.mu.Unlock()
 		paths = map[string]string{}
 		for _, vol := range pod.Spec.Volumes {
@@ -316,6 +317,16 @@ func (v volumes) Setup(ctx context.Context, pod *v1.Pod, dir string) (paths map[
 		return nil
 	})
 	return paths, err
+}
+
+func (v volumes) SubPath(_ context.Context, req SubPathRequest) (string, error) {
+	return filepath.Join(req.HostPath, req.Path), nil
+}
+
+func (v volumes) OverLimit(_ context.Context, pod *v1.Pod, _ string) (string, error) {
+	v.a.w.mu.Lock()
+	defer v.a.w.mu.Unlock()
+	return v.a.w.overLimit[string(pod.UID)], nil
 }
 
 func (v volumes) Teardown(ctx context.Context, dir string) error {

@@ -62,6 +62,7 @@ func (p *Pods) Run(ctx context.Context) error {
 	p.reconcile(ctx)
 	sweep := make(chan struct{}, 1)
 	p.running.Go(func() { p.sweepOrphans(ctx, sweep) })
+	p.running.Go(func() { p.keepLimits(ctx) })
 	tick := time.NewTicker(relist)
 	defer tick.Stop()
 	for {
@@ -247,6 +248,9 @@ func (p *Pods) forget(ctx context.Context, w *worker) {
 		p.reconcile(ctx)
 	}
 }
+
+// Wake has a pod looked at, or all for "": something that they wait for came.
+func (p *Pods) Wake(uid string) { p.wake(uid) }
 
 // wake wakes one worker, or all for "".
 func (p *Pods) wake(uid string) {

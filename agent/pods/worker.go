@@ -28,7 +28,8 @@ const (
 	retryMax = 10 * time.Second
 )
 
-// worker owns one pod. All fields but wake and active belong to its goroutine.
+// worker owns one pod. All fields but uid, origin, wake, active and shown belong to
+// its goroutine.
 type worker struct {
 	p    *Pods
 	uid  string
@@ -37,6 +38,7 @@ type worker struct {
 
 	// active: the pod is accepted and has not ended; others read it too.
 	active atomic.Bool
+	shown  atomic.Pointer[sight] // for Explain
 
 	pod      *v1.Pod
 	origin   string
@@ -44,6 +46,11 @@ type worker struct {
 	facts    lifecycle.Facts
 	saved    []byte // facts.json as it is on disk; nil: not known
 
+	// evict is why the pod is to be evicted; others set it.
+	evict atomic.Pointer[string]
+
+	waits    imageWaits
+	upkeep   upkeep
 	volumes  map[string]string // by volume name, once set up by this process
 	cgroup   string            // of the pod, likewise
 	reported *v1.PodStatus
@@ -77,7 +84,7 @@ func (w *worker) now() time.Time { return w.p.d.Now() }
 
 // turn brings the pod as far as it goes now. It returns when to look again
 // (zero: when woken), and whether the pod is gone.
-func (w *worker) turn(ctx context.Context) (again time.Time, gone bool) {
+func (w *worker) turn(ctx context.Context) (next time.Time, gone bool) {
 	if !w.accepted {
 		if _, wanted := w.p.d.Source.Get(w.uid); !wanted {
 			return time.Time{}, true
@@ -89,7 +96,7 @@ func (w *worker) turn(ctx context.Context) (again time.Time, gone bool) {
 			return w.backOff(), false
 		}
 	}
-	failed := false
+	failed, again := false, time.Time{}
 	for range maxRounds {
 		if ctx.Err() != nil {
 			return time.Time{}, false
@@ -102,7 +109,9 @@ func (w *worker) turn(ctx context.Context) (again time.Time, gone bool) {
 			w.log.Warn("cannot look at the pod", "err", err)
 			return w.backOff(), false
 		}
+		again = w.refresh(ctx)
 		plan := lifecycle.Decide(in)
+		w.publish(in, nil)
 		w.report(in)
 		if len(plan.Steps) == 0 || failed {
 			if err := w.flush(); err != nil {
@@ -113,13 +122,21 @@ func (w *worker) turn(ctx context.Context) (again time.Time, gone bool) {
 				return w.backOff(), false
 			}
 			w.retry = 0
-			return plan.Again, false
+			return sooner(plan.Again, again), false
 		}
 		if gone, failed = w.execute(ctx, in, plan); gone {
 			return time.Time{}, true
 		}
 	}
 	return w.backOff(), false
+}
+
+// sooner returns the earlier of two times, of which zero means never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // backOff returns when to try again what failed for want of something outside.
@@ -143,9 +160,11 @@ func (w *worker) accept(ctx context.Context) error {
 	if err != nil {
 		w.unaccept()
 		f.PodIPs = nil
-		f.Sandbox.Failure = &lifecycle.Failure{Reason: "FailedAdmission", Message: err.Error(), At: stamp(w.began), Count: 1}
+		f.Sandbox.Failure = &lifecycle.Failure{Reason: lifecycle.ReasonAdmission, Message: err.Error(), At: stamp(w.began), Count: 1}
 		w.facts = f
-		w.report(lifecycle.Input{Pod: w.pod, Facts: f, Now: stamp(w.began)})
+		in := lifecycle.Input{Pod: w.pod, Facts: f, Now: stamp(w.began)}
+		w.publish(in, nil)
+		w.report(in)
 		return err
 	}
 	w.facts, w.accepted = f, true
@@ -169,7 +188,13 @@ func (w *worker) unaccept() {
 
 // look observes the pod and folds what it sees into the facts.
 func (w *worker) look(ctx context.Context) (lifecycle.Input, error) {
-	seen := lifecycle.Seen{BootID: w.p.cfg.BootID}
+	began := stamp(w.now())
+	seen := lifecycle.Seen{
+		BootID:    w.p.cfg.BootID,
+		Pulling:   w.pulling(),
+		ObjectsAt: w.upkeep.objects.note(w.p.d.Objects.Generation(), began),
+		ImagesAt:  w.upkeep.images.note(w.p.d.Images.Generation(), began),
+	}
 	containers, err := w.p.d.Runtime.List(ctx, w.uid)
 	switch {
 	case errors.Is(err, runtime.ErrUnavailable):
@@ -193,9 +218,14 @@ func (w *worker) look(ctx context.Context) (lifecycle.Input, error) {
 	}
 	now := stamp(w.now())
 	w.noteDeletion(now)
+	if why := w.evict.Load(); why != nil && w.facts.Deletion == nil && w.facts.Evicted == nil {
+		w.facts = lifecycle.Evict(w.facts, *why, now)
+		w.log.Warn("pod is evicted", "why", *why)
+	}
 	before := w.facts
 	w.facts = lifecycle.Observe(w.pod, w.facts, seen, now)
 	w.noteExits(before)
+	w.releaseImages()
 	return lifecycle.Input{Pod: w.pod, Facts: w.facts, Seen: seen, Now: now}, nil
 }
 
@@ -234,12 +264,11 @@ func (w *worker) noteExits(before lifecycle.Facts) {
 		if a == nil || a.Exit == nil {
 			continue
 		}
-		if b := before.Containers[name].Current; b != nil && b.ID == a.ID && b.Exit != nil {
-			continue
+		if b := before.Containers[name].Current; b == nil || b.ID != a.ID || b.Exit == nil {
+			log := w.log.With("container", name, "attempt", a.Number, "exitCode", a.Exit.Code, "reason", a.Exit.Reason)
+			log.Info("container exited")
 		}
-		log := w.log.With("container", name, "attempt", a.Number, "exitCode", a.Exit.Code, "reason", a.Exit.Reason)
-		log.Info("container exited")
-		w.facts = lifecycle.WithMessage(w.facts, name, readTerminationLog(w.p.store.Dir(w.uid), name, a.Number))
+		w.noteMessage(name)
 	}
 }
 

@@ -21,11 +21,14 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/davit-agent/davit/agent/lifecycle"
+	"github.com/davit-agent/davit/agent/pods/etc"
 	"github.com/davit-agent/davit/runtime"
 	"github.com/davit-agent/davit/runtime/fake"
 )
 
 const toolImage = "example.com/tool:1"
+
+var toolConfig = imagespec.ImageConfig{Entrypoint: []string{"podtool"}}
 
 // world is a node with everything that Pods drives, as strict models: what no
 // caller may do is a complaint. It outlives the processes that work on it.
@@ -48,6 +51,11 @@ type world struct {
 	blocked    map[string]bool                 // UIDs whose records could not be written at some time
 	wanted     map[string]Desired              // by UID
 	synced     bool
+	configMaps map[string]*v1.ConfigMap // by namespace/name
+	objectsGen uint64
+	overLimit  map[string]string // by UID
+	setups     map[string]int    // of volumes, by UID
+	registry   registry
 	log        strings.Builder
 
 	a *process
@@ -80,17 +88,17 @@ func newWorld(t testing.TB) *world {
 	w := &world{
 		pool: 8, synced: true,
 		refs: map[string]runtime.ContainerRef{}, forgotten: map[string]bool{}, attached: map[string][]netip.Addr{},
-		mounted: map[string]bool{}, cgroups: map[string]bool{}, reported: map[string]*v1.Pod{},
+		setups: map[string]int{}, mounted: map[string]bool{}, cgroups: map[string]bool{}, reported: map[string]*v1.Pod{},
 		blocked: map[string]bool{}, wanted: map[string]Desired{},
 		cfg: Config{
 			StateDir: filepath.Join(dir, "state"), LogDir: filepath.Join(dir, "log"), NodeName: "n1",
 			HostIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, BootID: "boot0", MaxPods: 100,
-			DNS: DNS{ResolvConf: filepath.Join(dir, "resolv.conf")},
+			DNS: etc.DNS{ResolvConf: filepath.Join(dir, "resolv.conf")},
 		},
 	}
 	w.node = fake.New(w)
 	w.node.Sandboxes() // from the beginning: no container without one
-	w.node.AddImage(&runtime.Image{Name: toolImage, ID: "sha256:1", Config: imagespec.ImageConfig{Entrypoint: []string{"podtool"}}})
+	w.node.AddImage(&runtime.Image{Name: toolImage, ID: "sha256:1", Config: toolConfig})
 	return w
 }
 
@@ -152,7 +160,7 @@ func (w *world) start(t testing.TB) {
 	cfg := w.cfg
 	cfg.BootID = fmt.Sprintf("boot%d", w.boot)
 	p, err := New(cfg, Deps{
-		Source: source{a}, Runtime: containers{a.rt, a}, Watcher: a.rt, Sandboxes: sandboxes{a},
+		Source: source{a}, Objects: objects{a}, Images: &images{a: a, pull: map[string]map[string]string{}}, Runtime: containers{a.rt, a}, Watcher: a.rt, Sandboxes: sandboxes{a},
 		Logs: streams{w.node.Logs(), a}, Network: network{a}, Volumes: volumes{a}, Cgroups: cgroups{a},
 		Report: report{a}, Metrics: noMetrics{}, Now: time.Now,
 		Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
@@ -28,12 +30,26 @@ type Execer interface {
 	Exec(ctx context.Context, containerID string, cfg runtime.ExecConfig) (int, error)
 }
 
+// LogRequest says which part of which log is wanted.
+type LogRequest struct {
+	ID, Path   string // of the container, and its log file
+	Follow     bool   // go on until the container's log is closed
+	Timestamps bool   // each line begins with its RFC 3339 time
+	Tail       *int64 // only the last so many lines of what is there; nil: all
+	Since      time.Time
+	LimitBytes int64 // end after so many bytes; 0: no limit
+}
+
 // LogStreamer copies the log of a container, without CRI's line headers, to
-// stdout and stderr. With follow it goes on until the container's log is closed
-// or ctx ends; with timestamps each line begins with its RFC 3339 time.
+// stdout and stderr, until it is done or ctx ends.
 type LogStreamer interface {
-	//budget: the composition root hands in the log pump's client as it is
-	Stream(ctx context.Context, id, path string, follow, timestamps bool, stdout, stderr io.Writer) error
+	Stream(ctx context.Context, req LogRequest, stdout, stderr io.Writer) error
+}
+
+// Dialer connects to a TCP port on the loopback addresses of a pod. The error of
+// a port at which nobody listens wraps syscall.ECONNREFUSED.
+type Dialer interface {
+	Dial(ctx context.Context, podUID string, port uint16) (net.Conn, error)
 }
 
 // Problems tells what in the pod sources cannot be used.
@@ -49,8 +65,15 @@ type Options struct {
 	Pods     Pods
 	Execer   Execer
 	Logs     LogStreamer
+	Dialer   Dialer
+	Images   Images // nil: nothing is said of images
 	Problems Problems
-	Metrics  prometheus.Gatherer
-	Health   func() error // nil error: healthy
-	Logger   *slog.Logger
+	// Manifests is the directory that davit apply writes to; "": there is none.
+	Manifests string
+	Explainer Explainer
+	Objects   Objects
+	Node      NodeInfo
+	Metrics   prometheus.Gatherer
+	Health    func() error // nil error: healthy
+	Logger    *slog.Logger
 }

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
-	"time"
 
 	"github.com/davit-agent/davit/agent/server/wire"
 	"github.com/davit-agent/davit/runtime"
@@ -29,24 +27,15 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) {
 		fail.reply(w)
 		return
 	}
-	conn, buf, err := http.NewResponseController(w).Hijack()
+	conn, in, err := s.upgrade(w, wire.ExecProtocol, req.notice)
 	if err != nil {
-		internal(fmt.Errorf("taking over the connection: %w", err)).reply(w)
+		internal(err).reply(w)
 		return
 	}
-	s.sessions.Add(1)
-	defer s.sessions.Done()
+	defer s.sessions.remove()
 	defer conn.Close()
-	conn.SetDeadline(time.Time{})
 	defer cutWith(r.Context(), conn.SetDeadline)()
-	head := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + wire.ExecProtocol + "\r\n"
-	if req.notice != "" {
-		head += wire.HeaderNotice + ": " + req.notice + "\r\n"
-	}
-	if _, err := io.WriteString(conn, head+"\r\n"); err != nil {
-		return
-	}
-	s.runExec(r.Context(), conn, buf.Reader, req)
+	s.runExec(r.Context(), conn, in, req)
 }
 
 func (s *Server) parseExec(r *http.Request) (req execRequest, fail *failure) {
@@ -72,10 +61,7 @@ func (s *Server) parseExec(r *http.Request) (req execRequest, fail *failure) {
 	if req.tty && req.stderr {
 		return req, badRequest("tty and stderr cannot both be true")
 	}
-	if !strings.EqualFold(r.Header.Get("Upgrade"), wire.ExecProtocol) {
-		return req, badRequest("exec needs the header Upgrade: %s", wire.ExecProtocol)
-	}
-	return req, nil
+	return req, upgrades(r, wire.ExecProtocol)
 }
 
 // runExec runs the process and speaks frames on conn until it ended. The
@@ -84,12 +70,12 @@ func (s *Server) runExec(ctx context.Context, conn net.Conn, in *bufio.Reader, r
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := wire.NewWriter(conn)
-	stdin := newInbox(func(n int) { out.WriteUint32(wire.Window, uint32(n)) })
-	defer stdin.close(io.ErrClosedPipe)
+	stdin := wire.NewInbox(func(n int) { out.WriteUint32(wire.Window, uint32(n)) })
+	defer stdin.Close(io.ErrClosedPipe)
 	resize := make(chan runtime.WinSize, 1)
 	go func() {
 		err := receive(wire.NewReader(in), stdin, resize)
-		stdin.close(io.ErrUnexpectedEOF)
+		stdin.Close(io.ErrUnexpectedEOF)
 		cancel(err)
 	}()
 
@@ -122,7 +108,7 @@ func (s *Server) runExec(ctx context.Context, conn net.Conn, in *bufio.Reader, r
 
 // receive takes the client's frames until the connection ends and returns why
 // it did.
-func receive(in *wire.Reader, stdin *inbox, resize chan runtime.WinSize) error {
+func receive(in *wire.Reader, stdin *wire.Inbox, resize chan runtime.WinSize) error {
 	for {
 		kind, payload, err := in.Next()
 		if err != nil {
@@ -130,11 +116,11 @@ func receive(in *wire.Reader, stdin *inbox, resize chan runtime.WinSize) error {
 		}
 		switch kind {
 		case wire.Stdin:
-			if err := stdin.put(payload); err != nil {
+			if err := stdin.Put(payload); err != nil {
 				return err
 			}
 		case wire.CloseStdin:
-			stdin.close(io.EOF)
+			stdin.Close(io.EOF)
 		case wire.Resize:
 			v, err := wire.Uint32(payload)
 			if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -135,22 +134,7 @@ func TestExecProtocolErrors(t *testing.T) {
 		"kind":   {func(w *wire.Writer) { w.Write(wire.Exit, nil) }, "not the client's to send"},
 		"size":   {func(w *wire.Writer) { w.Write(wire.Resize, []byte{1}) }, "where 4 were expected"},
 	} {
-		conn, err := net.Dial("unix", f.socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn.SetDeadline(time.Now().Add(limit))
-		io.WriteString(conn, "POST /v1/pods/default/web/exec?container=server&command=sleep&command=1000 HTTP/1.1\r\n"+
-			"Host: davit\r\nConnection: Upgrade\r\nUpgrade: davit-exec/1\r\n\r\n")
-		const end = "\r\n\r\n"
-		head := make([]byte, 0, 1024)
-		for !bytes.HasSuffix(head, []byte(end)) {
-			b := make([]byte, 1)
-			if _, err := conn.Read(b); err != nil {
-				t.Fatal(err)
-			}
-			head = append(head, b...)
-		}
+		conn := f.raw(t, "/v1/pods/default/web/exec?container=server&command=sleep&command=1000", wire.ExecProtocol)
 		<-f.host.ids
 		c.send(wire.NewWriter(conn))
 		kind, payload, err := wire.NewReader(conn).Next()

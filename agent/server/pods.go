@@ -88,7 +88,7 @@ func (s *Server) find(r *http.Request) (*v1.Pod, *failure) {
 			}
 		}
 	}
-	return nil, notFound("pods %q not found in namespace %q", name, ns)
+	return nil, s.missing(ns, name)
 }
 
 // flag reads a boolean query parameter; absent is false.

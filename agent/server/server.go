@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +24,7 @@ const (
 type Server struct {
 	opts     Options
 	listener net.Listener
-	sessions sync.WaitGroup // of hijacked connections
+	sessions sessions // of connections that were taken over
 }
 
 // New makes the socket; nothing is answered before Run. The error wraps
@@ -46,7 +45,7 @@ func (s *Server) Close() error { return s.listener.Close() }
 func (s *Server) Run(ctx context.Context) error {
 	err := serve(ctx, s.listener, s.routes(), s.opts.Logger)
 	done := make(chan struct{})
-	go func() { s.sessions.Wait(); close(done) }()
+	go func() { s.sessions.end(); close(done) }()
 	select {
 	case <-done:
 	case <-time.After(leaveTimeout):
@@ -59,13 +58,22 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	observe(mux, s.opts.Metrics, s.opts.Health)
 	mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, s.opts.Version)
+		v := s.opts.Version
+		v.Manifests = s.opts.Manifests
+		writeJSON(w, http.StatusOK, v)
 	})
 	mux.HandleFunc("GET /v1/problems", s.problems)
 	mux.HandleFunc("GET /v1/pods", s.pods)
+	mux.HandleFunc("GET /v1/node", s.node)
+	mux.HandleFunc("GET /v1/services", s.services)
+	mux.HandleFunc("GET /v1/configmaps", s.configMaps)
+	mux.HandleFunc("GET /v1/secrets", s.secrets)
 	mux.HandleFunc("GET /v1/pods/{ns}/{name}", s.pod)
+	mux.HandleFunc("GET /v1/pods/{ns}/{name}/explain", s.explain)
 	mux.HandleFunc("GET /v1/pods/{ns}/{name}/log", s.log)
 	mux.HandleFunc("POST /v1/pods/{ns}/{name}/exec", s.exec)
+	mux.HandleFunc("POST /v1/pods/{ns}/{name}/portforward", s.portForward)
+	s.imageRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		notFound("there is no %s %s", r.Method, r.URL.Path).reply(w)
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -66,10 +67,17 @@ func (h hostExec) Exec(ctx context.Context, id string, cfg runtime.ExecConfig) (
 }
 
 // logFunc is a LogStreamer.
-type logFunc func(ctx context.Context, path string, follow, ts bool, out, errw io.Writer) error
+type logFunc func(ctx context.Context, req server.LogRequest, out, errw io.Writer) error
 
-func (f logFunc) Stream(ctx context.Context, id, path string, follow, ts bool, out, errw io.Writer) error {
-	return f(ctx, path, follow, ts, out, errw)
+func (f logFunc) Stream(ctx context.Context, req server.LogRequest, out, errw io.Writer) error {
+	return f(ctx, req, out, errw)
+}
+
+// dialFunc is a Dialer.
+type dialFunc func(ctx context.Context, uid string, port uint16) (net.Conn, error)
+
+func (f dialFunc) Dial(ctx context.Context, uid string, port uint16) (net.Conn, error) {
+	return f(ctx, uid, port)
 }
 
 type problems []wire.Problem
@@ -82,6 +90,7 @@ type fixture struct {
 	table  *report.Table
 	host   hostExec
 	logs   atomic.Pointer[logFunc]
+	dial   atomic.Pointer[dialFunc]
 	leave  func() // ends the server and waits for it
 }
 
@@ -97,8 +106,11 @@ func newFixture(t *testing.T) *fixture {
 	srv, err := server.New(server.Options{
 		Socket: f.socket, LogDir: "/logs", Version: wire.Version{Version: "v9"},
 		Pods: f.table, Execer: f.host, Metrics: reg, Logger: slog.New(slog.DiscardHandler),
-		Logs: logFunc(func(ctx context.Context, path string, follow, ts bool, out, errw io.Writer) error {
-			return (*f.logs.Load())(ctx, path, follow, ts, out, errw)
+		Logs: logFunc(func(ctx context.Context, req server.LogRequest, out, errw io.Writer) error {
+			return (*f.logs.Load())(ctx, req, out, errw)
+		}),
+		Dialer: dialFunc(func(ctx context.Context, uid string, port uint16) (net.Conn, error) {
+			return (*f.dial.Load())(ctx, uid, port)
 		}),
 		Problems: problems{{File: "a.yaml", Line: 3, Field: "spec", Message: "bad"}},
 		Health:   func() error { return nil },
@@ -240,8 +252,8 @@ func TestWatch(t *testing.T) {
 func TestLogs(t *testing.T) {
 	f := newFixture(t)
 	f.table.Set(webPod())
-	echo := logFunc(func(_ context.Context, path string, follow, ts bool, out, errw io.Writer) error {
-		fmt.Fprintln(out, path, follow, ts)
+	echo := logFunc(func(_ context.Context, req server.LogRequest, out, errw io.Writer) error {
+		fmt.Fprintln(out, req.Path, req.Follow, req.Timestamps)
 		fmt.Fprintln(errw, "and stderr")
 		return nil
 	})
@@ -284,13 +296,13 @@ func TestLogErrors(t *testing.T) {
 	f := newFixture(t)
 	f.table.Set(webPod())
 	o := client.LogOptions{Namespace: "default", Pod: "web", Container: "server"}
-	early := logFunc(func(context.Context, string, bool, bool, io.Writer, io.Writer) error {
+	early := logFunc(func(context.Context, server.LogRequest, io.Writer, io.Writer) error {
 		return errors.New("no such file")
 	})
 	f.logs.Store(&early)
 	wantErr(t, f.Logs(t.Context(), o, io.Discard), "no such file")
 
-	late := logFunc(func(_ context.Context, _ string, _, _ bool, out, _ io.Writer) error {
+	late := logFunc(func(_ context.Context, _ server.LogRequest, out, _ io.Writer) error {
 		io.WriteString(out, "half")
 		return errors.New("disk\ngone")
 	})
@@ -308,9 +320,9 @@ func TestLeaveWithFollowers(t *testing.T) {
 	f := newFixture(t)
 	f.table.Set(webPod())
 	began := make(chan struct{}, 2)
-	flood := logFunc(func(ctx context.Context, path string, _, _ bool, out, _ io.Writer) error {
+	flood := logFunc(func(ctx context.Context, req server.LogRequest, out, _ io.Writer) error {
 		began <- struct{}{}
-		if strings.Contains(path, "writer") {
+		if strings.Contains(req.Path, "writer") {
 			<-ctx.Done()
 			return ctx.Err()
 		}

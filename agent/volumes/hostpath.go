@@ -11,7 +11,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// checker looks at host paths that may be on file systems which do not answer.
+// checker looks at paths that may be on file systems which do not answer.
 type checker struct {
 	mu      sync.Mutex
 	running map[checkKey]*check
@@ -55,7 +55,7 @@ func (c *checker) do(ctx context.Context, key checkKey, look func() error) error
 	case <-ch.done:
 		return ch.err
 	case <-ctx.Done():
-		return fmt.Errorf("looking at hostPath %s, which does not answer: %w", key.path, ctx.Err())
+		return fmt.Errorf("looking at %s, which does not answer: %w", key.path, ctx.Err())
 	}
 }
 

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strconv"
+	"sync"
 
-	"github.com/moby/sys/mountinfo"
-	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/agent/volumes/payload"
 )
 
 // Mount is a volume that is ready to be mounted into containers.
@@ -20,135 +17,146 @@ type Mount struct {
 	ReadOnly bool   // for all containers, whatever their volumeMounts say
 }
 
-const emptyDirs = "volumes/kubernetes.io~empty-dir"
-
 // ErrUnsupported is returned for volumes that are not supported yet.
 var ErrUnsupported = errors.New("not supported yet")
 
-// Setup makes the volumes of a pod that are not there yet and returns all of
-// them by name. podDir is the pod's own directory, absolute, and exists.
-func Setup(ctx context.Context, pod *v1.Pod, podDir string) (map[string]Mount, error) {
-	out := make(map[string]Mount, len(pod.Spec.Volumes))
-	for i := range pod.Spec.Volumes {
-		v := &pod.Spec.Volumes[i]
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("setting up volumes: %w", err)
-		}
-		path, err := setup(ctx, v, pod, podDir)
-		if err != nil {
-			return nil, fmt.Errorf("setting up volume %q: %w", v.Name, err)
-		}
-		out[v.Name] = Mount{HostPath: path}
-	}
-	return out, nil
+// Objects are the ConfigMaps and Secrets that volumes are made of. What is
+// returned is not changed by either side; an object that is returned again as
+// the same pointer is not compared again.
+type Objects interface {
+	// ConfigMap returns false if there is none of that name, as far as is
+	// known: see Config.Settled.
+	ConfigMap(namespace, name string) (*v1.ConfigMap, bool)
+	// Secret is alike.
+	Secret(namespace, name string) (*v1.Secret, bool)
 }
 
-func setup(ctx context.Context, v *v1.Volume, pod *v1.Pod, podDir string) (string, error) {
+// Config is what a Maker needs to know.
+type Config struct {
+	Objects Objects
+	// Settled tells whether an object that is not there is known not to be:
+	// while it is false, a volume that was made of it stays as it is. nil:
+	// always.
+	Settled func() bool
+	// Field and Resource resolve what downwardAPI volumes refer to.
+	Field    func(pod *v1.Pod, ref *v1.ObjectFieldSelector) (string, error)
+	Resource func(pod *v1.Pod, container string, ref *v1.ResourceFieldSelector, allocatable v1.ResourceList) (string, error)
+	// Allocatable is what Resource uses for containers without a limit.
+	Allocatable func() v1.ResourceList
+}
+
+// Maker makes the volumes of pods, updates and removes them. It may be used by
+// several goroutines; calls for one pod wait for each other.
+type Maker struct {
+	c    Config
+	mu   sync.Mutex
+	pods map[string]*podState // by the pod's directory
+}
+
+// podState is what is known of a pod's volumes without looking.
+type podState struct {
+	mu    sync.Mutex
+	files map[string]*written // by volume; those that are made of files
+	hosts map[string]bool     // the hostPaths that were looked at
+}
+
+// New returns a Maker that remembers nothing: the first Setup of each pod
+// compares what is on the node.
+func New(c Config) *Maker {
+	return &Maker{c: c, pods: map[string]*podState{}}
+}
+
+func (m *Maker) pod(dir string) *podState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st := m.pods[dir]
+	if st == nil {
+		st = &podState{files: map[string]*written{}, hosts: map[string]bool{}}
+		m.pods[dir] = st
+	}
+	return st
+}
+
+// Setup makes the volumes of a pod that are not there yet, updates those whose
+// content has changed and returns them by name. dir is the pod's own directory,
+// absolute, and exists. Where nothing changed it costs a system call or two for
+// each volume. A hostPath that was found well is not looked at again.
+//
+// A volume that fails does not keep the others from being made or updated, and
+// keeps the content it has. Then the error joins one for each of them, in
+// kubelet's words, and the volumes that are well are returned with it.
+func (m *Maker) Setup(ctx context.Context, pod *v1.Pod, dir string) (map[string]Mount, error) {
+	st := m.pod(dir)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	out := make(map[string]Mount, len(pod.Spec.Volumes))
+	errs := make([]error, len(pod.Spec.Volumes))
+	for _, blocking := range []bool{false, true} { // an update does not wait for a dead hostPath
+		for i := range pod.Spec.Volumes {
+			v := &pod.Spec.Volumes[i]
+			if blocking != (v.HostPath != nil) {
+				continue
+			}
+			mount, err := m.one(ctx, st, v, place{pod, dir})
+			if err != nil {
+				errs[i] = fmt.Errorf("MountVolume.SetUp failed for volume %q : %w", v.Name, err)
+				continue
+			}
+			out[v.Name] = mount
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// place is a pod and its directory.
+type place struct {
+	pod *v1.Pod
+	dir string
+}
+
+func (m *Maker) one(ctx context.Context, st *podState, v *v1.Volume, at place) (Mount, error) {
+	if err := ctx.Err(); err != nil {
+		return Mount{}, err
+	}
+	if src, ok := payload.Source(v); ok {
+		path, err := m.files(st, v, src, at)
+		return Mount{HostPath: path, ReadOnly: true}, err
+	}
 	switch {
 	case v.HostPath != nil:
 		kind := v1.HostPathUnset
 		if v.HostPath.Type != nil {
 			kind = *v.HostPath.Type
 		}
-		return v.HostPath.Path, checks.run(ctx, v.HostPath.Path, kind)
+		if !st.hosts[v.Name] {
+			if err := checks.run(ctx, v.HostPath.Path, kind); err != nil {
+				return Mount{}, err
+			}
+			st.hosts[v.Name] = true
+		}
+		return Mount{HostPath: v.HostPath.Path}, nil
 	case v.EmptyDir != nil || v.VolumeSource == (v1.VolumeSource{}):
-		dir, err := emptyDir(podDir, v.Name)
-		if err != nil || v.EmptyDir == nil || v.EmptyDir.Medium != v1.StorageMediumMemory {
-			return dir, err
-		}
-		return dir, mountMemory(dir, memorySize(v.EmptyDir, pod))
+		path, err := emptyDir(v.EmptyDir, v.Name, at.pod, at.dir)
+		return Mount{HostPath: path}, err
 	}
-	return "", ErrUnsupported
+	return Mount{}, ErrUnsupported
 }
 
-// emptyDir makes a directory that any user may write to.
-func emptyDir(podDir, name string) (string, error) {
-	if name == "" || name != filepath.Base(name) || name[0] == '.' {
-		return "", fmt.Errorf("%q is no name of a volume", name)
+// forget drops what is known of a pod.
+func (m *Maker) forget(dir string) {
+	m.mu.Lock()
+	st := m.pods[dir]
+	delete(m.pods, dir)
+	m.mu.Unlock()
+	if st == nil {
+		return
 	}
-	parent := filepath.Join(podDir, emptyDirs)
-	if err := os.MkdirAll(parent, 0o750); err != nil {
-		return "", fmt.Errorf("making the directory of the volumes: %w", err)
-	}
-	dir := filepath.Join(parent, name)
-	switch info, err := os.Lstat(dir); {
-	case err == nil && info.IsDir():
-		return dir, nil
-	case err == nil:
-		return "", fmt.Errorf("%s is not a directory", dir)
-	case !errors.Is(err, fs.ErrNotExist):
-		return "", err
-	}
-	making := filepath.Join(parent, ".making-"+name) // no volume's name begins with a dot
-	if err := os.Mkdir(making, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
-	}
-	if err := os.Chmod(making, 0o777); err != nil {
-		return "", err
-	}
-	return dir, os.Rename(making, dir)
-}
-
-// mountMemory mounts a tmpfs on dir unless there is one.
-func mountMemory(dir string, size int64) error {
-	real, err := resolveParent(dir)
-	if err != nil {
-		return err
-	}
-	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(real))
-	if err != nil {
-		return fmt.Errorf("reading the mount table: %w", err)
-	}
-	if len(mounts) > 0 {
-		if t := mounts[0].FSType; t != "tmpfs" {
-			return fmt.Errorf("a file system of type %s is mounted on %s", t, dir)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, w := range st.files {
+		if w.sweep != nil {
+			w.sweep.Stop()
 		}
-		return nil
 	}
-	options := "mode=0777"
-	if size > 0 {
-		options += ",size=" + strconv.FormatInt(size, 10)
-	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		return fmt.Errorf("mounting a tmpfs on %s: %w", dir, err)
-	}
-	return nil
-}
-
-// memorySize returns the size of a tmpfs in bytes; 0 is the kernel's default.
-func memorySize(e *v1.EmptyDirVolumeSource, pod *v1.Pod) int64 {
-	size := int64(0)
-	if e.SizeLimit != nil {
-		size = e.SizeLimit.Value()
-	}
-	if limit := memoryLimit(pod); limit > 0 && (size == 0 || limit < size) {
-		size = limit
-	}
-	return size
-}
-
-// memoryLimit returns what the containers that run together may use, or the
-// largest init container if that is more; 0: one of them has no limit.
-func memoryLimit(pod *v1.Pod) int64 {
-	var sum, sidecars, largest int64
-	for i := range pod.Spec.InitContainers {
-		c := &pod.Spec.InitContainers[i]
-		limit := c.Resources.Limits.Memory().Value()
-		if limit == 0 {
-			return 0
-		}
-		if c.RestartPolicy != nil && *c.RestartPolicy == v1.ContainerRestartPolicyAlways {
-			sidecars += limit
-			limit = 0
-		}
-		largest = max(largest, sidecars+limit)
-	}
-	for i := range pod.Spec.Containers {
-		limit := pod.Spec.Containers[i].Resources.Limits.Memory().Value()
-		if limit == 0 {
-			return 0
-		}
-		sum += limit
-	}
-	return max(sum+sidecars, largest)
+	st.files, st.hosts = map[string]*written{}, map[string]bool{}
 }

@@ -10,20 +10,25 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/davit-agent/davit/agent/volumes/subpath"
 )
 
-// Teardown unmounts and removes all that Setup made in podDir, the pod's own
-// directory. It is fine if nothing of it is there. When something cannot be
-// removed, the rest is, and the error tells.
-func Teardown(ctx context.Context, podDir string) error {
-	volumes := filepath.Join(podDir, "volumes")
-	if err := unmountBelow(volumes); err != nil {
-		return fmt.Errorf("unmounting volumes: %w", err)
+// Teardown unmounts and removes all that Setup and SubPath made in dir, the
+// pod's own directory, by whatever process. It is fine if nothing of it is there.
+// When something cannot be removed, the rest is, and the error tells.
+func (m *Maker) Teardown(ctx context.Context, dir string) error {
+	m.forget(dir)
+	var errs []error
+	// subPaths first: they hold what lies below the volumes.
+	for _, name := range []string{subpath.Dir, "volumes"} {
+		if err := unmountBelow(filepath.Join(dir, name)); err != nil {
+			errs = append(errs, fmt.Errorf("unmounting %s: %w", name, err))
+		} else if err := removeTree(ctx, dir, name); err != nil {
+			errs = append(errs, fmt.Errorf("removing %s: %w", name, err))
+		}
 	}
-	if err := removeTree(ctx, podDir, "volumes"); err != nil {
-		return fmt.Errorf("removing volumes: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // unmountBelow unmounts everything at and below dir, innermost first, without

@@ -77,7 +77,7 @@ func TestEmptyDir(t *testing.T) {
 	p := pod(v1.Volume{Name: "disk", VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}}, memory("1Mi"))
 	// What a Setup that was cut leaves behind.
 	must(t, os.MkdirAll(filepath.Join(dir, emptyDirs, ".making-disk"), 0o700))
-	mounts, err := Setup(t.Context(), p, dir)
+	mounts, err := New(Config{}).Setup(t.Context(), p, dir)
 	must(t, err)
 	for _, name := range []string{"disk", "mem"} {
 		if want := (Mount{HostPath: filepath.Join(dir, "volumes/kubernetes.io~empty-dir", name)}); mounts[name] != want {
@@ -101,7 +101,7 @@ func TestEmptyDir(t *testing.T) {
 
 	// Again: what is there stays, also the mode that a container gave it.
 	must(t, os.Chmod(mounts["disk"].HostPath, 0o700))
-	_, err = Setup(t.Context(), p, dir)
+	_, err = New(Config{}).Setup(t.Context(), p, dir)
 	must(t, err)
 	for _, name := range []string{"disk", "mem"} {
 		if _, err := os.Stat(filepath.Join(mounts[name].HostPath, "f")); err != nil {
@@ -115,13 +115,13 @@ func TestEmptyDir(t *testing.T) {
 		t.Errorf("mounts: %q", m)
 	}
 	for range 2 { // the second time there is nothing to do
-		must(t, Teardown(t.Context(), dir))
+		must(t, New(Config{}).Teardown(t.Context(), dir))
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 || len(mountsBelow(t, dir)) > 0 {
 			t.Errorf("left behind: %v, %v, %v", left, mountsBelow(t, dir), err)
 		}
 	}
 	must(t, os.Remove(dir))
-	must(t, Teardown(t.Context(), dir))
+	must(t, New(Config{}).Teardown(t.Context(), dir))
 }
 
 // TestStateDirBehindSymlink: the mount table knows no symlinks.
@@ -131,13 +131,13 @@ func TestStateDirBehindSymlink(t *testing.T) {
 	must(t, os.Symlink(filepath.Dir(real), link))
 	dir := filepath.Join(link, "pod")
 	for range 2 {
-		_, err := Setup(t.Context(), pod(memory("")), dir)
+		_, err := New(Config{}).Setup(t.Context(), pod(memory("")), dir)
 		must(t, err)
 	}
 	if m := mountsBelow(t, real); len(m) != 1 {
 		t.Errorf("mounts: %q", m)
 	}
-	must(t, Teardown(t.Context(), dir))
+	must(t, New(Config{}).Teardown(t.Context(), dir))
 	if m := mountsBelow(t, real); len(m) != 0 {
 		t.Errorf("mounts: %q", m)
 	}
@@ -192,7 +192,7 @@ func TestHostPath(t *testing.T) {
 	defer func() { must(t, l.Close()) }()
 	must(t, unix.Mknod(at("char"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))))
 	must(t, unix.Mknod(at("block"), unix.S_IFBLK|0o600, int(unix.Mkdev(259, 65535))))
-	failed := "setting up volume \"host\": hostPath type check failed: "
+	failed := "MountVolume.SetUp failed for volume \"host\" : hostPath type check failed: "
 	for _, tc := range []struct {
 		name string
 		kind v1.HostPathType
@@ -203,15 +203,15 @@ func TestHostPath(t *testing.T) {
 		{"new/dir", "DirectoryOrCreate", ""}, {"new/dir", "Directory", ""}, {"file", "DirectoryOrCreate", failed + "B/file is not a directory"},
 		{"file", "File", ""}, {"none", "File", failed + "B/none is not a file"}, {"dir", "File", failed + "B/dir is not a file"}, {"socket", "File", failed + "B/socket is not a file"},
 		{"newfile", "FileOrCreate", ""}, {"newfile", "File", ""}, {"file", "FileOrCreate", ""}, {"dir", "FileOrCreate", failed + "B/dir is not a file"},
-		{"no/parent", "FileOrCreate", "setting up volume \"host\": making hostPath file: open B/no/parent: no such file or directory"},
+		{"no/parent", "FileOrCreate", "MountVolume.SetUp failed for volume \"host\" : making hostPath file: open B/no/parent: no such file or directory"},
 		{"socket", "Socket", ""}, {"file", "Socket", failed + "B/file is not a socket file"},
 		{"char", "CharDevice", ""}, {"block", "CharDevice", failed + "B/block is not a character device"},
 		{"block", "BlockDevice", ""}, {"char", "BlockDevice", failed + "B/char is not a block device"},
 		{"file/x", "Directory", failed + "B/file/x is not a directory: stat B/file/x: not a directory"},
-		{"dir", "Strange", "setting up volume \"host\": Strange is an invalid volume type"},
+		{"dir", "Strange", "MountVolume.SetUp failed for volume \"host\" : Strange is an invalid volume type"},
 	} {
 		got := ""
-		mounts, err := Setup(t.Context(), pod(host(at(tc.name), tc.kind)), "/nonexistent")
+		mounts, err := New(Config{}).Setup(t.Context(), pod(host(at(tc.name), tc.kind)), "/nonexistent")
 		if err != nil {
 			got = strings.ReplaceAll(err.Error(), base, "B")
 		} else if mounts["host"] != (Mount{HostPath: at(tc.name)}) {
@@ -228,6 +228,27 @@ func TestHostPath(t *testing.T) {
 	}
 }
 
+// TestHostPathIsCheckedOnce for a pod, as by kubelet: what becomes of it later is
+// not a volume's failure.
+func TestHostPathIsCheckedOnce(t *testing.T) {
+	base, dir := t.TempDir(), podDir(t)
+	path := filepath.Join(base, "x")
+	m, p := New(Config{}), pod(host(path, v1.HostPathDirectory))
+	for _, tc := range []struct {
+		there, well bool
+	}{{false, false}, {true, true}, {false, true}} {
+		if tc.there {
+			must(t, os.Mkdir(path, 0o755))
+		} else {
+			must(t, os.RemoveAll(path))
+		}
+		mounts, err := m.Setup(t.Context(), p, dir)
+		if (err == nil) != tc.well || (mounts["host"].HostPath == path) != tc.well {
+			t.Errorf("%+v: %v, %v", tc, mounts, err)
+		}
+	}
+}
+
 // TestHostPathThatDoesNotAnswer: one goroutine is lost to it, not one per try.
 func TestHostPathThatDoesNotAnswer(t *testing.T) {
 	c := &checker{running: map[checkKey]*check{}}
@@ -238,7 +259,7 @@ func TestHostPathThatDoesNotAnswer(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		err := c.do(ctx, key, look)
 		cancel()
-		if want := "looking at hostPath /dead, which does not answer: context deadline exceeded"; err == nil || err.Error() != want {
+		if want := "looking at /dead, which does not answer: context deadline exceeded"; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
@@ -250,11 +271,11 @@ func TestHostPathThatDoesNotAnswer(t *testing.T) {
 }
 
 func TestUnsupportedVolume(t *testing.T) {
-	_, err := Setup(t.Context(), pod(v1.Volume{Name: "v", VolumeSource: v1.VolumeSource{CSI: &v1.CSIVolumeSource{}}}), podDir(t))
-	if !errors.Is(err, ErrUnsupported) || err.Error() != `setting up volume "v": not supported yet` {
+	_, err := New(Config{}).Setup(t.Context(), pod(v1.Volume{Name: "v", VolumeSource: v1.VolumeSource{CSI: &v1.CSIVolumeSource{}}}), podDir(t))
+	if !errors.Is(err, ErrUnsupported) || err.Error() != `MountVolume.SetUp failed for volume "v" : not supported yet` {
 		t.Errorf("got %v", err)
 	}
-	if _, err := Setup(t.Context(), pod(v1.Volume{Name: "../x"}), podDir(t)); err == nil || err.Error() != `setting up volume "../x": "../x" is no name of a volume` {
+	if _, err := New(Config{}).Setup(t.Context(), pod(v1.Volume{Name: "../x"}), podDir(t)); err == nil || err.Error() != `MountVolume.SetUp failed for volume "../x" : "../x" is no name of a volume` {
 		t.Errorf("got %v", err)
 	}
 }
@@ -264,7 +285,7 @@ func TestUnsupportedVolume(t *testing.T) {
 func TestTeardownStaysInside(t *testing.T) {
 	dir, outside := podDir(t), t.TempDir()
 	must(t, os.WriteFile(filepath.Join(outside, "precious"), nil, 0o644))
-	mounts, err := Setup(t.Context(), pod(v1.Volume{Name: "disk"}), dir)
+	mounts, err := New(Config{}).Setup(t.Context(), pod(v1.Volume{Name: "disk"}), dir)
 	must(t, err)
 	disk := mounts["disk"].HostPath
 	must(t, os.Symlink(outside, filepath.Join(disk, "link")))
@@ -275,7 +296,7 @@ func TestTeardownStaysInside(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(disk, "file"+string(rune('a'+i%26))+strings.Repeat("x", i%200)+time.Duration(i).String()), nil, 0o600))
 	}
 	deep(t, disk, 3000)
-	must(t, Teardown(t.Context(), dir))
+	must(t, New(Config{}).Teardown(t.Context(), dir))
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
@@ -285,7 +306,7 @@ func TestTeardownStaysInside(t *testing.T) {
 
 	// The directory of the volumes itself exchanged for a symlink.
 	must(t, os.Symlink(outside, filepath.Join(dir, "volumes")))
-	must(t, Teardown(t.Context(), dir))
+	must(t, New(Config{}).Teardown(t.Context(), dir))
 	if _, err := os.Stat(filepath.Join(outside, "precious")); err != nil {
 		t.Error(err)
 	}
@@ -311,7 +332,7 @@ func deep(t *testing.T, dir string, n int) {
 func TestTeardownAndMounts(t *testing.T) {
 	dir, outside := podDir(t), t.TempDir()
 	must(t, os.WriteFile(filepath.Join(outside, "precious"), nil, 0o644))
-	mounts, err := Setup(t.Context(), pod(memory("")), dir)
+	mounts, err := New(Config{}).Setup(t.Context(), pod(memory("")), dir)
 	must(t, err)
 	inner := filepath.Join(mounts["mem"].HostPath, "inner dir")
 	must(t, os.Mkdir(inner, 0o755))
@@ -321,7 +342,7 @@ func TestTeardownAndMounts(t *testing.T) {
 	busy, err := os.Open(inner)
 	must(t, err)
 	defer func() { must(t, busy.Close()) }()
-	must(t, Teardown(t.Context(), dir))
+	must(t, New(Config{}).Teardown(t.Context(), dir))
 	if m := mountsBelow(t, dir); len(m) != 0 {
 		t.Errorf("mounts: %q", m)
 	}
@@ -350,13 +371,13 @@ func TestRemoveDoesNotCrossMounts(t *testing.T) {
 func TestTeardownOnFullDisk(t *testing.T) {
 	dir := podDir(t)
 	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"))
-	mounts, err := Setup(t.Context(), pod(v1.Volume{Name: "disk"}), dir)
+	mounts, err := New(Config{}).Setup(t.Context(), pod(v1.Volume{Name: "disk"}), dir)
 	must(t, err)
 	deep(t, mounts["disk"].HostPath, 200)
 	if err := os.WriteFile(filepath.Join(mounts["disk"].HostPath, "fill"), make([]byte, 1<<20), 0o644); !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("the file system is not full: %v", err)
 	}
-	must(t, Teardown(t.Context(), dir))
+	must(t, New(Config{}).Teardown(t.Context(), dir))
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
@@ -368,7 +389,7 @@ func TestTeardownReportsWhatStays(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(at, "a"), 0o755))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := Teardown(ctx, dir); !errors.Is(err, context.Canceled) {
+	if err := New(Config{}).Teardown(ctx, dir); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(at, "a")); err != nil {

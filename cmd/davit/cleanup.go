@@ -14,7 +14,8 @@ func newCleanup() *cobra.Command {
 		Short: "Remove every kernel object that davit made, running pods included",
 		Long: "Remove every kernel object that davit made on this node: containers, namespaces, mounts, links, rules,\n" +
 			"cgroups, FIFOs and the log pump. Davit must not run, containerd must. Records and logs stay.",
-		Args: cobra.NoArgs,
+		Example: "  davit cleanup --config /etc/davit/config.yaml",
+		Args:    cobra.NoArgs,
 	}
 	load := configFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -47,9 +47,10 @@ func newConfig() *cobra.Command {
 		},
 	}
 	show := &cobra.Command{
-		Use:   "print",
-		Short: "Show the configuration in effect: defaults, file and flags together",
-		Args:  cobra.NoArgs,
+		Use:     "print",
+		Short:   "Show the configuration in effect: defaults, file and flags together",
+		Example: "  davit config print --config /etc/davit/config.yaml",
+		Args:    cobra.NoArgs,
 	}
 	load := configFlags(show.Flags())
 	show.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -2,11 +2,12 @@ package main
 
 import (
 	"cmp"
-	"context"
+	"errors"
 	"os"
-	"time"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/davit-agent/davit/agent/server/client"
 )
@@ -26,8 +27,12 @@ func newRoot() (root *cobra.Command, begun *bool) {
 	g := &global{}
 	begun = new(bool)
 	root = &cobra.Command{
-		Use:           "davit",
-		Short:         "davit runs the pods of one node, straight on containerd",
+		Use:   "davit",
+		Short: "davit runs the pods of one node, straight on containerd",
+		Long: "davit runs the pods of one node, straight on containerd. 'davit run' is the daemon; the other commands\n" +
+			"look at what it runs, and talk to it through its socket.\n\n" +
+			"Exit codes: 0, 1 for what failed, 2 for a command line that makes no sense; exec exits as its command.",
+		Example:       "  davit apply -f web.yaml --wait\n  davit get pods -A\n  davit explain pod web",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRun: func(*cobra.Command, []string) {
@@ -36,28 +41,24 @@ func newRoot() (root *cobra.Command, begun *bool) {
 	}
 	root.PersistentFlags().StringVar(&g.socket, "socket", cmp.Or(os.Getenv("DAVIT_SOCKET"), defaultSocket),
 		"socket of the davit to talk to; DAVIT_SOCKET sets the default")
-	root.AddCommand(newRun(), newGet(g), newLogs(g), newExec(g), newConfig(), newCleanup(), newVersion(g))
+	root.AddCommand(newRun(), newGet(g), newExplain(g), newImages(g), newApply(g), newDelete(g), newLogs(g), newExec(g), newPortForward(g),
+		newConfig(), newCleanup(), newVersion(g), newCompletion(), newMan())
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(unknownFlag)
+	g.registerCompletions(root)
 	return root, begun
 }
 
-// podNames completes the name of a pod in the first argument.
-func (g *global) podNames(namespace *string) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		list, err := g.client().Pods(ctx, *namespace)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		var names []string
-		for _, p := range list.Items {
-			names = append(names, p.Name)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
+// unknownFlag adds to an error about a flag which one may have been meant.
+func unknownFlag(cmd *cobra.Command, err error) error {
+	var no *pflag.NotExistError
+	if !errors.As(err, &no) || len(no.GetSpecifiedName()) < 2 {
+		return err
 	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	word := "--" + strings.TrimLeft(no.GetSpecifiedName(), "-")
+	return usagef("%w%s", err, didYouMean(word, names))
 }
 
 // namespaceFlag adds -n.

@@ -18,7 +18,9 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run this node's pods, until SIGTERM or SIGINT; they outlive it",
-		Args:  cobra.NoArgs,
+		Example: "  davit run --config /etc/davit/config.yaml\n" +
+			"  davit run --source-manifests /srv/manifests --log-format json",
+		Args: cobra.NoArgs,
 	}
 	load := configFlags(cmd.Flags())
 	cmd.Flags().TextVar(&level, "log-level", &level, "DEBUG, INFO, WARN or ERROR")

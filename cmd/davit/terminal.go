@@ -1,15 +1,27 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"golang.org/x/term"
 
 	"github.com/davit-agent/davit/runtime"
 )
+
+// interrupted is the end of a command by a signal: 128 and the signal's number,
+// as a shell has it.
+func interrupted(ctx context.Context) error {
+	// The cause of a signal.NotifyContext names the signal.
+	if cause := context.Cause(ctx); cause != nil && strings.HasPrefix(cause.Error(), syscall.SIGTERM.String()) {
+		return exitCode(128 + int(syscall.SIGTERM))
+	}
+	return exitCode(128 + int(syscall.SIGINT))
+}
 
 // terminal is the terminal that davit runs in, in raw mode if its input is
 // passed on.
@@ -23,7 +35,7 @@ type terminal struct {
 func openTerminal(raw bool) (*terminal, error) {
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
-		return nil, errors.New("input is not a terminal")
+		return nil, errors.New("input is not a terminal or the right kind of file")
 	}
 	t := &terminal{sizes: make(chan runtime.WinSize)}
 	reset := func() {}

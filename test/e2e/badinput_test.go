@@ -36,7 +36,8 @@ func TestImageThatIsNotThere(t *testing.T) {
 	n.Apply("pull.yaml", strings.ReplaceAll(podtool("pull", "Always", "sleep"), node.Image, "localhost/absent:1"))
 	n.Apply("never.yaml", strings.ReplaceAll(podtool("never", "Always", "sleep"), `image: "`+node.Image+`"`, `image: "localhost/absent:1", imagePullPolicy: Never`))
 	n.Apply("name.yaml", strings.ReplaceAll(podtool("name", "Always", "sleep"), node.Image, "NOT/A:valid:name"))
-	n.WaitPod("pull", patience, waiting("ErrImagePull", "images.preload"))
+	n.WaitPod("pull", patience, waiting("ErrImagePull", `failed to pull and unpack image "localhost/absent:1": `))
+	n.WaitPod("pull", patience, waiting("ImagePullBackOff", `Back-off pulling image "localhost/absent:1": ErrImagePull: failed to pull and unpack image`))
 	n.WaitPod("never", patience, waiting("ErrImageNeverPull", "localhost/absent:1"))
 	n.WaitPod("name", patience, waiting("InvalidImageName", "NOT/A:valid:name"))
 

@@ -23,6 +23,8 @@ import (
 var (
 	// ErrNotRunning: nobody answers at the socket.
 	ErrNotRunning = errors.New("davit is not running")
+	// ErrDenied: the socket is there, but not for this user.
+	ErrDenied = errors.New("not allowed to talk to davit")
 	// ErrBrokeOff: the server ended a stream before its time.
 	ErrBrokeOff = errors.New("davit went away")
 )
@@ -47,7 +49,10 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", c.socket)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("%w at %s", ErrNotRunning, c.socket)
+		return nil, fmt.Errorf("%w at %s: %w", ErrNotRunning, c.socket, bareDial(err))
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w at %s: %w", ErrDenied, c.socket, bareDial(err))
 	}
 	return conn, err
 }
@@ -110,38 +115,6 @@ func (c *Client) Watch(ctx context.Context, namespace string, each func(watch.Ev
 	}
 }
 
-// LogOptions says which log is wanted.
-type LogOptions struct {
-	Namespace, Pod string
-	Container      string // "": the default one
-	Follow         bool
-	Timestamps     bool
-	Previous       bool // of the attempt before
-	// Notice, if set, is called with a line for the person who asked.
-	Notice func(string)
-}
-
-// Logs copies a log to out. Without Follow it ends with what is there.
-func (c *Client) Logs(ctx context.Context, o LogOptions, out io.Writer) error {
-	q := url.Values{"container": {o.Container}}
-	setFlags(q, map[string]bool{"follow": o.Follow, "timestamps": o.Timestamps, "previous": o.Previous})
-	resp, err := c.get(ctx, podPath(o.Namespace, o.Pod, "/log"), q)
-	if err != nil {
-		return ended(ctx, err)
-	}
-	defer resp.Body.Close()
-	if text := resp.Header.Get(wire.HeaderNotice); text != "" && o.Notice != nil {
-		o.Notice(text)
-	}
-	if _, err := io.Copy(out, resp.Body); err != nil {
-		return ended(ctx, fmt.Errorf("reading the log: %w", err))
-	}
-	if text := resp.Trailer.Get(wire.TrailerError); text != "" {
-		return fmt.Errorf("%w: %s", ErrBrokeOff, text)
-	}
-	return nil
-}
-
 // ended hides the error of a stream that its reader has ended.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -195,6 +168,15 @@ func bare(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		return u.Err
+	}
+	return err
+}
+
+// bareDial is what the system said, without the address, which is told already.
+func bareDial(err error) error {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return no
 	}
 	return err
 }

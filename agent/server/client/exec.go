@@ -1,15 +1,11 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"net/url"
-	"sync"
 
 	"github.com/davit-agent/davit/agent/server/wire"
 	"github.com/davit-agent/davit/runtime"
@@ -32,18 +28,20 @@ type ExecOptions struct {
 // Exec runs a process in a container and returns its exit code. When ctx ends
 // the process is killed.
 func (c *Client) Exec(ctx context.Context, o ExecOptions) (int, error) {
-	conn, err := c.dial(ctx)
+	q := url.Values{"container": {o.Container}, "command": o.Command}
+	setFlags(q, map[string]bool{"stdin": o.Stdin != nil, "stdout": o.Stdout != nil,
+		"stderr": o.Stderr != nil && !o.TTY, "tty": o.TTY})
+	conn, in, notice, err := c.upgrade(ctx, podPath(o.Namespace, o.Pod, "/exec")+"?"+q.Encode(), wire.ExecProtocol)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	in, err := upgrade(conn, o)
-	if err != nil {
-		return 0, err
+	if notice != "" && o.Notice != nil {
+		o.Notice(notice)
 	}
-	s := &session{o: o, out: wire.NewWriter(conn), window: newWindow(wire.StdinWindow)}
-	defer s.window.close()
+	s := &session{o: o, out: wire.NewWriter(conn), credit: wire.NewCredit()}
+	defer s.credit.Close()
 	done := make(chan struct{})
 	defer close(done)
 	if o.Stdin != nil {
@@ -59,40 +57,11 @@ func (c *Client) Exec(ctx context.Context, o ExecOptions) (int, error) {
 	return code, err
 }
 
-// upgrade asks for the session and returns where its frames come from.
-func upgrade(conn net.Conn, o ExecOptions) (io.Reader, error) {
-	q := url.Values{"container": {o.Container}, "command": o.Command}
-	setFlags(q, map[string]bool{"stdin": o.Stdin != nil, "stdout": o.Stdout != nil,
-		"stderr": o.Stderr != nil && !o.TTY, "tty": o.TTY})
-	req, err := http.NewRequest(http.MethodPost, "http://davit"+podPath(o.Namespace, o.Pod, "/exec")+"?"+q.Encode(), nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", wire.ExecProtocol)
-	if err := req.Write(conn); err != nil {
-		return nil, fmt.Errorf("asking davit: %w", err)
-	}
-	in := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(in, req)
-	if err != nil {
-		return nil, fmt.Errorf("reading davit's answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		defer resp.Body.Close()
-		return nil, refusal(resp)
-	}
-	if text := resp.Header.Get(wire.HeaderNotice); text != "" && o.Notice != nil {
-		o.Notice(text)
-	}
-	return in, nil
-}
-
 // session is one exec session after the upgrade.
 type session struct {
 	o      ExecOptions
 	out    *wire.Writer
-	window *window
+	credit *wire.Credit
 }
 
 // receive takes the server's frames until the last one.
@@ -110,7 +79,7 @@ func (s *session) receive(in *wire.Reader) (int, error) {
 		case wire.Window:
 			var n uint32
 			if n, err = wire.Uint32(payload); err == nil {
-				s.window.give(int(n))
+				s.credit.Give(n)
 			}
 		case wire.Exit:
 			n, err := wire.Uint32(payload)
@@ -140,7 +109,7 @@ func (s *session) sendStdin() {
 	buf := make([]byte, wire.MaxPayload)
 	for {
 		n, err := s.o.Stdin.Read(buf)
-		if n > 0 && (!s.window.take(n) || s.out.Write(wire.Stdin, buf[:n]) != nil) {
+		if n > 0 && (!s.credit.Take(n) || s.out.Write(wire.Stdin, buf[:n]) != nil) {
 			return
 		}
 		if err != nil {
@@ -161,43 +130,4 @@ func (s *session) sendSizes(done <-chan struct{}) {
 			}
 		}
 	}
-}
-
-// window is how much stdin may still be sent.
-type window struct {
-	mu     sync.Mutex
-	cond   *sync.Cond
-	free   int
-	closed bool
-}
-
-func newWindow(free int) *window {
-	w := &window{free: free}
-	w.cond = sync.NewCond(&w.mu)
-	return w
-}
-
-// take waits until n bytes may be sent; false: the session is over.
-func (w *window) take(n int) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for w.free < n && !w.closed {
-		w.cond.Wait()
-	}
-	w.free -= n
-	return !w.closed
-}
-
-func (w *window) give(n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.free += n
-	w.cond.Broadcast()
-}
-
-func (w *window) close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
-	w.cond.Broadcast()
 }

@@ -28,4 +28,21 @@
 // goes on reading, and so sees a resize or the end of the connection at once.
 // The end of the connection before the last frame kills the process. Unknown
 // kinds and longer payloads are errors: a new meaning takes a new protocol name.
+//
+// # Forwarded connections
+//
+// POST .../portforward?port=N with "Upgrade: davit-portforward/1" is answered
+// with 101 once the server is connected to the port; each connection is a request
+// of its own. Both sides send the same frames:
+//
+//	Data    bytes
+//	End     none; no more Data comes, the other direction goes on
+//	Window  4 bytes, big endian: so many bytes of Data were passed on
+//	Error   text: the connection broke; the last frame
+//
+// At most StdinWindow bytes of Data may be under way in each direction, so both
+// sides always read: neither direction holds the other up, and a side that dies
+// is noticed at once. After both Ends the connection is closed. Frames instead of
+// the bare bytes are for that, and for telling a reset from an end: on a unix
+// socket the two look alike.
 package wire

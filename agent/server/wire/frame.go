@@ -13,7 +13,7 @@ const ExecProtocol = "davit-exec/1"
 // Bounds of the protocol, in bytes.
 const (
 	MaxPayload  = 32 << 10  // of one frame
-	StdinWindow = 256 << 10 // of stdin that may be under way
+	StdinWindow = 256 << 10 // of stdin, or of Data in one direction, that may be under way
 )
 
 // Kind tells what a frame is.
@@ -29,6 +29,8 @@ const (
 	Stderr
 	Exit
 	Error
+	Data
+	End
 	kinds // their number
 )
 

@@ -5,6 +5,9 @@ type Version struct {
 	Version string `json:"version"` // as stamped at build time
 	Go      string `json:"go"`      // of the toolchain
 	Node    string `json:"node"`    // name of the node
+	// Manifests is the directory of manifests, on the machine where davit runs;
+	// "": it reads none.
+	Manifests string `json:"manifests,omitempty"`
 }
 
 // Problem is something in a pod source that davit cannot use: a broken or

@@ -3,6 +3,7 @@ package printer
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -28,14 +29,20 @@ func NewTable(out io.Writer, header ...string) *Table {
 	return &Table{out: out, header: header, widths: make([]int, len(header))}
 }
 
-// Print prints rows, each with a cell for every column.
+// Print prints rows, each with a cell for every column. What would do something
+// to a terminal is escaped.
 func (t *Table) Print(rows ...[]string) error {
 	if !t.begun {
 		t.begun = true
 		rows = append([][]string{t.header}, rows...)
+	} else {
+		rows = slices.Clone(rows)
 	}
-	for _, row := range rows {
+	for n, row := range rows {
+		rows[n] = make([]string, len(row))
 		for i, cell := range row {
+			cell = Safe(cell)
+			rows[n][i] = cell
 			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell))
 		}
 	}

@@ -1,0 +1,145 @@
+package pods
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle"
+)
+
+// limitsEvery is how often the pods' volumes are measured: kubelet's eviction
+// manager has the same interval.
+const limitsEvery = 10 * time.Second
+
+// upkeep is what a worker has to do for a pod that runs, beside its plan.
+type upkeep struct {
+	written uint64 // Objects.Generation when the volumes' files were last written
+	failed  bool   // that did not work
+	objects change // of Objects, as the worker noticed it
+	images  change // of Images
+}
+
+// change is when something was seen to have changed. A worker notices between
+// two steps, so what a step failed for want of has changed after that step if it
+// did not find it.
+type change struct {
+	generation uint64
+	at         time.Time
+	known      bool
+}
+
+// note returns when the generation last changed. One that is seen for the first
+// time may have changed since whatever is on record.
+func (c *change) note(generation uint64, now time.Time) time.Time {
+	if !c.known || c.generation != generation {
+		*c = change{generation: generation, at: now, known: true}
+	}
+	return c.at
+}
+
+// refresh brings the files of the pod's volumes up to date after ConfigMaps or
+// Secrets changed. It returns when to try again what failed; zero: no need.
+func (w *worker) refresh(ctx context.Context) time.Time {
+	f := &w.facts
+	if f.Sandbox.ReadyAt.IsZero() || f.Deletion != nil || f.Ended != nil || f.Evicted != nil || !refersToObjects(w.pod) {
+		return time.Time{}
+	}
+	generation := w.p.d.Objects.Generation()
+	if generation == w.upkeep.written && w.volumes != nil && !w.upkeep.failed {
+		return time.Time{}
+	}
+	w.upkeep.written = generation
+	before := w.upkeep.failed
+	volumes, err := w.p.d.Volumes.Setup(ctx, w.filled(), w.p.store.Dir(w.uid))
+	if w.upkeep.failed = err != nil; err != nil {
+		if !before && ctx.Err() == nil {
+			w.log.Warn("cannot bring the pod's volumes up to date; they stay as they are until that works", "err", err)
+		}
+		return w.now().Add(retryMax)
+	}
+	w.volumes = volumes
+	return time.Time{}
+}
+
+// lookups notes whether something was not there.
+type lookups struct {
+	Objects
+	missed bool
+}
+
+func (l *lookups) ConfigMap(namespace, name string) (*v1.ConfigMap, bool) {
+	cm, ok := l.Objects.ConfigMap(namespace, name)
+	l.missed = l.missed || !ok
+	return cm, ok
+}
+
+func (l *lookups) Secret(namespace, name string) (*v1.Secret, bool) {
+	s, ok := l.Objects.Secret(namespace, name)
+	l.missed = l.missed || !ok
+	return s, ok
+}
+
+// refersToObjects tells whether a volume of the pod follows something that may
+// change while it runs.
+func refersToObjects(pod *v1.Pod) bool {
+	return slices.ContainsFunc(pod.Spec.Volumes, func(v v1.Volume) bool {
+		return v.ConfigMap != nil || v.Secret != nil || v.Projected != nil
+	})
+}
+
+// filled returns the pod with what the downward API shows of it.
+func (w *worker) filled() *v1.Pod {
+	pod := w.pod.DeepCopy()
+	if pod.Spec.NodeName == "" {
+		pod.Spec.NodeName = w.p.cfg.NodeName
+	}
+	s := lifecycle.Status(lifecycle.Input{Pod: w.pod, Facts: w.facts, Now: stamp(w.now())})
+	pod.Status.PodIP, pod.Status.PodIPs = s.PodIP, s.PodIPs
+	pod.Status.HostIP, pod.Status.HostIPs = s.HostIP, s.HostIPs
+	return pod
+}
+
+// keepLimits has pods evicted that put more into their volumes than they may.
+func (p *Pods) keepLimits(ctx context.Context) {
+	tick := time.NewTicker(limitsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, w := range p.limited() {
+			message, err := p.d.Volumes.OverLimit(ctx, w.pod, p.store.Dir(w.uid))
+			switch {
+			case err != nil && ctx.Err() == nil:
+				w.log.Warn("cannot measure the pod's volumes", "err", err)
+			case message != "":
+				w.evict.Store(&message)
+				wake(w.wake)
+			}
+		}
+	}
+}
+
+// limited returns the workers of pods that have a volume on disk with a limit.
+func (p *Pods) limited() []*worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*worker
+	for _, w := range p.workers {
+		if w.active.Load() && slices.ContainsFunc(w.pod.Spec.Volumes, hasLimit) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// hasLimit tells whether somebody has to look after the volume's size: that of
+// other media is the kernel's to keep.
+func hasLimit(v v1.Volume) bool {
+	return v.EmptyDir != nil && v.EmptyDir.SizeLimit != nil && v.EmptyDir.Medium == v1.StorageMediumDefault && v.EmptyDir.SizeLimit.Sign() > 0
+}
