@@ -98,7 +98,7 @@ func New(cfg Config, version wire.Version, log *slog.Logger) (a *Agent, err erro
 	}
 	a.server, err = server.New(server.Options{
 		Socket: filepath.Join(cfg.RunDir, "davit.sock"), LogDir: cfg.LogDir, Version: version,
-		Pods: a.table, Execer: a.kernel.runtime, Logs: logStreamer{a.kernel.logs},
+		Pods: a.table, Ready: a.pods.Ready(), Execer: a.kernel.runtime, Logs: logStreamer{a.kernel.logs},
 		Dialer: podDialer{a.kernel.sandboxes}, Problems: problems{a.source},
 		Images: imageStore{a.kernel.runtime, a.images, arrived}, Manifests: cfg.Source.Manifests,
 		Explainer: explainer{a.pods}, Objects: a.source, Node: node,

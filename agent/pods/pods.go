@@ -34,6 +34,7 @@ type Pods struct {
 	running    sync.WaitGroup
 	pings      chan struct{}
 	starts     slots
+	ready      chan struct{} // closed when all recorded pods were looked at
 	clamped    sync.Once
 }
 
@@ -47,6 +48,7 @@ func New(cfg Config, d Deps) (*Pods, error) {
 		cfg: cfg, d: d, store: store, addrs: newAddresses(),
 		workers: map[string]*worker{}, unreadable: map[string]bool{},
 		pings:  make(chan struct{}),
+		ready:  make(chan struct{}),
 		starts: make(slots, startsPerCPU*goruntime.NumCPU()),
 	}, nil
 }
@@ -128,13 +130,20 @@ func (p *Pods) takeUp(ctx context.Context) error {
 	p.d.Watcher.Adopt(known)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var looks sync.WaitGroup
 	for _, r := range records {
-		w := &worker{uid: r.UID, pod: r.Pod, origin: r.Origin, facts: r.Facts, accepted: true}
+		looks.Add(1)
+		w := &worker{uid: r.UID, pod: r.Pod, origin: r.Origin, facts: r.Facts, accepted: true, looked: sync.OnceFunc(looks.Done)}
 		w.active.Store(r.Facts.Ended == nil)
 		p.startLocked(ctx, w)
 	}
+	p.running.Go(func() { looks.Wait(); close(p.ready) })
 	return nil
 }
+
+// Ready is closed when Run has looked at all pods that were on record: what is
+// reported then is all there is.
+func (p *Pods) Ready() <-chan struct{} { return p.ready }
 
 // noteUnreadable remembers which directories hold a record that Load could not
 // read.
@@ -227,6 +236,9 @@ func (p *Pods) predecessorLocked(want Desired) bool {
 func (p *Pods) startLocked(ctx context.Context, w *worker) {
 	w.p = p
 	w.wake = make(chan struct{}, 1)
+	if w.looked == nil {
+		w.looked = func() {}
+	}
 	w.log = p.d.Logger.With("pod", w.pod.Namespace+"/"+w.pod.Name, "uid", w.uid)
 	p.workers[w.uid] = w
 	p.running.Go(func() {

@@ -2,6 +2,7 @@ package pods
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -42,6 +43,32 @@ func toolContainer(name string, args ...string) v1.Container {
 func burstable(pod *v1.Pod, milli int64) *v1.Pod {
 	pod.Spec.Containers[0].Resources.Requests = v1.ResourceList{v1.ResourceCPU: *resource.NewMilliQuantity(milli, resource.DecimalSI)}
 	return pod
+}
+
+// Ready says that what was on record is reported, also with a pod that hangs.
+func TestReadyWhenAllIsLookedAt(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.start(t)
+		<-w.a.p.Ready() // there is nothing on record
+		w.want(toolPod("a", "u1"), toolPod("b", "u2"))
+		w.awaitPhase(t, "u1", v1.PodRunning)
+		w.awaitPhase(t, "u2", v1.PodRunning)
+		w.stop()
+		hold := make(chan struct{})
+		w.fail(fault{op: "list", nth: 1, wait: hold})
+		w.start(t)
+		synctest.Wait()
+		select {
+		case <-w.a.p.Ready():
+			t.Error("ready before all pods were looked at")
+		default:
+		}
+		close(hold)
+		<-w.a.p.Ready()
+		if w.pods() != 2 {
+			t.Errorf("%d pods are reported", w.pods())
+		}
+	})
 }
 
 func TestPodComesRunsAndGoes(t *testing.T) {

@@ -49,6 +49,7 @@ type worker struct {
 	// evict is why the pod is to be evicted; others set it.
 	evict atomic.Pointer[string]
 
+	looked   func() // called when the pod was looked at for the first time, or could not be
 	waits    imageWaits
 	upkeep   upkeep
 	volumes  map[string]string // by volume name, once set up by this process
@@ -60,6 +61,7 @@ type worker struct {
 
 // run takes turns until ctx is cancelled or the pod is gone.
 func (w *worker) run(ctx context.Context) (gone bool) {
+	defer w.looked()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -85,6 +87,7 @@ func (w *worker) now() time.Time { return w.p.d.Now() }
 // turn brings the pod as far as it goes now. It returns when to look again
 // (zero: when woken), and whether the pod is gone.
 func (w *worker) turn(ctx context.Context) (next time.Time, gone bool) {
+	defer w.looked()
 	if !w.accepted {
 		if _, wanted := w.p.d.Source.Get(w.uid); !wanted {
 			return time.Time{}, true
@@ -113,6 +116,7 @@ func (w *worker) turn(ctx context.Context) (next time.Time, gone bool) {
 		plan := lifecycle.Decide(in)
 		w.publish(in, nil)
 		w.report(in)
+		w.looked()
 		if len(plan.Steps) == 0 || failed {
 			if err := w.flush(); err != nil {
 				w.log.Warn("cannot record the pod's facts; trying again", "err", err)

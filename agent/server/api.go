@@ -63,6 +63,7 @@ type Options struct {
 	LogDir   string // absolute, /var/log/pods
 	Version  wire.Version
 	Pods     Pods
+	Ready    <-chan struct{} // closed when Pods is complete after a start; nil: it always is
 	Execer   Execer
 	Logs     LogStreamer
 	Dialer   Dialer

@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // leaveTimeout bounds how long leaving waits for requests under way; cutAfter is
@@ -43,7 +45,7 @@ func (s *Server) Close() error { return s.listener.Close() }
 // Run serves until ctx is done, then ends what is under way and returns nil
 // within a few seconds. The socket is gone when it returns.
 func (s *Server) Run(ctx context.Context) error {
-	err := serve(ctx, s.listener, s.routes(), s.opts.Logger)
+	err := serve(ctx, s.listener, s.whenReady(s.routes()), s.opts.Logger)
 	done := make(chan struct{})
 	go func() { s.sessions.end(); close(done) }()
 	select {
@@ -78,6 +80,29 @@ func (s *Server) routes() http.Handler {
 		notFound("there is no %s %s", r.Method, r.URL.Path).reply(w)
 	})
 	return mux
+}
+
+// readyTimeout is how long a request waits for what was on record to be taken up.
+const readyTimeout = 10 * time.Second
+
+// whenReady has requests for what is on the node wait until that is known.
+func (s *Server) whenReady(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.opts.Ready != nil && strings.HasPrefix(r.URL.Path, "/v1/") && r.URL.Path != "/v1/version" {
+			late := time.NewTimer(readyTimeout)
+			defer late.Stop()
+			select {
+			case <-s.opts.Ready:
+			case <-late.C:
+				(&failure{http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
+					"davit has just started and has not looked at all its pods yet: try again"}).reply(w)
+				return
+			case <-r.Context().Done():
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // observe adds what every listener serves.

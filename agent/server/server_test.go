@@ -87,6 +87,7 @@ func (p problems) Problems() []wire.Problem { return p }
 type fixture struct {
 	*client.Client
 	socket string
+	ready  chan struct{} // closed: all pods were looked at
 	table  *report.Table
 	host   hostExec
 	logs   atomic.Pointer[logFunc]
@@ -101,11 +102,14 @@ func newFixture(t *testing.T) *fixture {
 		table:  report.NewTable(),
 		host:   hostExec{ids: make(chan string, 100), sizes: make(chan runtime.WinSize, 100)},
 	}
+	if f.ready = make(chan struct{}); t.Name() != "TestBeforeReady" {
+		close(f.ready)
+	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "davit_test", Help: "x"}))
 	srv, err := server.New(server.Options{
 		Socket: f.socket, LogDir: "/logs", Version: wire.Version{Version: "v9"},
-		Pods: f.table, Execer: f.host, Metrics: reg, Logger: slog.New(slog.DiscardHandler),
+		Pods: f.table, Ready: f.ready, Execer: f.host, Metrics: reg, Logger: slog.New(slog.DiscardHandler),
 		Logs: logFunc(func(ctx context.Context, req server.LogRequest, out, errw io.Writer) error {
 			return (*f.logs.Load())(ctx, req, out, errw)
 		}),
@@ -171,6 +175,29 @@ func wantErr(t *testing.T, err error, text string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), text) {
 		t.Errorf("error %v, want one with %q", err, text)
+	}
+}
+
+// What is asked before all pods were looked at is answered after that.
+func TestBeforeReady(t *testing.T) {
+	f := newFixture(t)
+	if v, err := f.Version(t.Context()); err != nil || v.Version != "v9" {
+		t.Errorf("version %v, %v", v, err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		_, err := f.Pod(context.Background(), "default", "web")
+		got <- err
+	}()
+	select {
+	case err := <-got:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	f.table.Set(webPod())
+	close(f.ready)
+	if err := <-got; err != nil {
+		t.Error(err)
 	}
 }
 
