@@ -149,11 +149,8 @@ func (w *world) ref(id string) runtime.ContainerRef {
 
 func (c containers) List(ctx context.Context, uid string) (list []runtime.Container, err error) {
 	err = c.a.call(ctx, "list", func() (err error) { list, err = c.Runtime.List(ctx, uid); return err })
-	switch {
-	case err != nil && !errors.Is(err, runtime.ErrUnavailable):
+	if err != nil && !errors.Is(err, runtime.ErrUnavailable) {
 		return nil, err
-	case err == nil && strings.HasPrefix(c.a.w.node.String(), "daemon away"): // as the contract has it
-		return list, fmt.Errorf("listing: %w", runtime.ErrUnavailable)
 	}
 	return list, err
 }

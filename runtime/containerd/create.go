@@ -73,7 +73,7 @@ func (c *Client) create(ctx context.Context, cfg *runtime.ContainerConfig, rt st
 	if err := c.ensureSeeded(ctx); err != nil {
 		return err
 	}
-	c.table.Adopt(cfg.ContainerRef, nil) // List asks for it from here on, also if this fails
+	c.table.Adopt(cfg.ContainerRef, nil) // List asks for it from here on
 	l := &known.Launch{Terminal: cfg.Terminal}
 	logs := make(chan error, 1)
 	go func() {
@@ -84,6 +84,7 @@ func (c *Client) create(ctx context.Context, cfg *runtime.ContainerConfig, rt st
 		l.RootFS, err = c.prepare(ctx, cfg)
 	}
 	if err = errors.Join(err, <-logs); err != nil {
+		c.table.Adopt(cfg.ContainerRef, nil) // it may be half made, and a list of all that began before that has not seen it
 		return err
 	}
 	c.table.Put(known.Entry{

@@ -25,11 +25,12 @@ import (
 const readers = 8
 
 // List returns the containers of one pod, or of all pods for "". While the
-// daemon is away it answers from what is known and what the shims say.
+// daemon is away it answers from what is known and what the shims say, and tells
+// so by an error that wraps runtime.ErrUnavailable.
 func (c *Client) List(ctx context.Context, uid string) ([]runtime.Container, error) {
 	list, err := c.listDaemon(ctx, uid)
 	if errors.Is(err, runtime.ErrUnavailable) {
-		return c.listAway(ctx, uid), nil
+		return c.listAway(ctx, uid), fmt.Errorf("listing containers: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listing containers: %w", err)
@@ -76,7 +77,7 @@ func (c *Client) listDaemon(ctx context.Context, uid string) ([]runtime.Containe
 		list = append(list, now)
 	}
 	if uid == "" {
-		c.table.Prune(before, seen)
+		c.table.Prune(seq, seen)
 		for id := range marks {
 			if !seen[id] { // Delete was cut between object and mark
 				if err := c.marks.Remove(id); err != nil {

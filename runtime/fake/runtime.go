@@ -295,6 +295,9 @@ func (r *Runtime) List(ctx context.Context, uid string) ([]runtime.Container, er
 	if err := after(nil); err != nil {
 		return nil, err
 	}
+	if n.down {
+		return list, fmt.Errorf("listing containers: %w", runtime.ErrUnavailable)
+	}
 	return list, nil
 }
 

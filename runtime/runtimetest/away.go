@@ -25,8 +25,8 @@ func (s *suite) restartAgent() {
 	s.StartAgent()
 }
 
-// testDaemonAway ends a container while the daemon is away: all calls but List
-// say so, the exit is seen at once, and it stays when the daemon is back.
+// testDaemonAway ends a container while the daemon is away: all calls
+// say so, List beside what is known, the exit is seen at once, and it stays when the daemon is back.
 func testDaemonAway(s *suite) {
 	soon := s.run(ref("u1", "soon", 0), Program{ExitCode: 42})
 	stays := s.run(ref("u2", "stays", 0), Program{})
@@ -36,10 +36,11 @@ func testDaemonAway(s *suite) {
 	ends := s.ready(soon)
 	s.StopDaemon()
 	ctx, rt := s.t.Context(), s.Runtime()
+	_, listErr := rt.List(ctx, "")
 	_, imgErr := rt.Image(ctx, s.Image())
 	_, execErr := rt.Exec(ctx, stays, runtime.ExecConfig{Command: []string{"/bin/podtool", "exit", "0"}})
 	for what, err := range map[string]error{
-		"image": imgErr, "exec": execErr,
+		"list": listErr, "image": imgErr, "exec": execErr,
 		"create": rt.Create(ctx, cfg),
 		"start":  rt.Start(ctx, created),
 		"signal": rt.Signal(ctx, stays, syscall.SIGTERM),

@@ -24,26 +24,24 @@ const (
 	nobody = 65535
 )
 
-// inits returns the pod's containers that are inits.
+// inits returns the pod's containers that are inits; those that are known, too,
+// if the runtime is away.
 func (s *Sandboxes) inits(ctx context.Context, uid string) (out []runtime.Container, err error) {
 	all, err := s.cfg.Runtime.List(ctx, uid)
 	if err != nil {
-		return nil, fmt.Errorf("listing inits: %w", err)
+		err = fmt.Errorf("listing inits: %w", err)
 	}
 	for _, c := range all {
 		if c.Name == initName && c.Pod.UID == uid {
 			out = append(out, c)
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 // initAlive says whether the pinned PID namespace is that of a running init.
 func (s *Sandboxes) initAlive(ctx context.Context, uid string) (bool, error) {
-	inits, err := s.inits(ctx, uid)
-	if err != nil {
-		return false, err
-	}
+	inits, away := s.inits(ctx, uid)
 	for _, c := range inits {
 		if c.State == runtime.StateRunning && c.Pid != 0 {
 			ok, err := ns.Same(filepath.Join(s.nsDir(uid), string(ns.PID)), ns.PID, int(c.Pid))
@@ -53,7 +51,7 @@ func (s *Sandboxes) initAlive(ctx context.Context, uid string) (bool, error) {
 			return ok, err
 		}
 	}
-	return false, nil
+	return false, away
 }
 
 // ensureInit makes sure that an init runs and its PID namespace is pinned.

@@ -18,6 +18,8 @@ type Entry struct {
 	Group  string
 	Cgroup string  // Linux.CgroupsPath of its spec
 	Launch *Launch // what Start needs, if Create was called in this process
+
+	noted uint64 // sequence number of when it was entered or last named
 }
 
 // Launch is what it takes to make a container's task.
@@ -32,7 +34,8 @@ type Launch struct {
 // saves Start the round trips for what Create knew.
 //
 // What is seen of a container only ever moves it forward: created, running,
-// exited. So a List that read the daemon before an exit event cannot undo it.
+// exited. So a List that read the daemon before an exit event cannot undo it, and
+// one that read it before a container was made does not remove that.
 type Table struct {
 	mu      sync.Mutex
 	entries map[string]*Entry
@@ -52,9 +55,9 @@ func NewTable() *Table {
 func (t *Table) Begin() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.seq++
-	t.lists[t.seq] = struct{}{}
-	return t.seq
+	seq := t.nextLocked()
+	t.lists[seq] = struct{}{}
+	return seq
 }
 
 // End is called when what was read has been merged.
@@ -81,21 +84,29 @@ func (t *Table) Get(id string) (Entry, bool) {
 func (t *Table) Put(e Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	e.noted = t.nextLocked()
 	if have, ok := t.entries[e.ID]; ok && have.Made {
-		have.Group, have.Launch = e.Group, e.Launch
+		have.Group, have.Launch, have.noted = e.Group, e.Launch, e.noted
 		return
 	}
 	t.entries[e.ID] = &e
 }
 
-// Adopt enters a container that a record names.
+func (t *Table) nextLocked() uint64 {
+	t.seq++
+	return t.seq
+}
+
+// Adopt enters a container that a record names, or that is about to be made.
 func (t *Table) Adopt(ref runtime.ContainerRef, m *Mark) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.entries[ref.ID]; ok {
+	now := t.nextLocked()
+	if have, ok := t.entries[ref.ID]; ok {
+		have.noted = now
 		return
 	}
-	e := &Entry{Container: runtime.Container{ContainerRef: ref, State: runtime.StateUnknown}}
+	e := &Entry{Container: runtime.Container{ContainerRef: ref, State: runtime.StateUnknown}, noted: now}
 	if m != nil {
 		e.Made, e.Group, e.Cgroup, e.StartedAt = true, m.Group, m.Cgroup, m.At
 	}
@@ -112,7 +123,7 @@ func (t *Table) Merge(seq uint64, seen Entry) (runtime.Container, bool) {
 	}
 	have, ok := t.entries[seen.ID]
 	if !ok || !have.Made {
-		seen.Made = true
+		seen.Made, seen.noted = true, t.nextLocked()
 		t.entries[seen.ID] = &seen
 		return seen.Container, true
 	}
@@ -177,18 +188,17 @@ func (t *Table) Remove(id string) {
 	defer t.mu.Unlock()
 	delete(t.entries, id)
 	if len(t.lists) > 0 {
-		t.seq++
-		t.deleted[id] = t.seq
+		t.deleted[id] = t.nextLocked()
 	}
 }
 
-// Prune forgets what was known before all containers were listed and is not
-// among those seen.
-func (t *Table) Prune(before map[string]runtime.State, seen map[string]bool) {
+// Prune forgets what was not among the containers seen by a List of all that
+// began at seq, unless it was named since: that may have been made meanwhile.
+func (t *Table) Prune(seq uint64, seen map[string]bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for id := range before {
-		if !seen[id] {
+	for id, e := range t.entries {
+		if !seen[id] && e.noted < seq {
 			delete(t.entries, id)
 		}
 	}

@@ -70,9 +70,37 @@ func TestVanishedIsNoLateNews(t *testing.T) {
 	if e, _ := tab.Get("a"); e.State != runtime.StateUnknown {
 		t.Errorf("state is %s", e.State)
 	}
-	tab.Prune(map[string]runtime.State{"a": runtime.StateUnknown}, nil)
+	tab.Prune(tab.Begin(), nil)
 	if len(tab.States()) > 0 {
 		t.Errorf("table has %v", tab.States())
+	}
+}
+
+// A list of all that began while a container was being made has not seen it. It
+// is known all the same, or nobody would ask for it any more.
+func TestPruneSparesWhatIsBeingMade(t *testing.T) {
+	for name, end := range map[string]func(*Table){
+		"made":      func(tab *Table) { tab.Put(seen("a", runtime.StateCreated)) },
+		"half made": func(tab *Table) { tab.Adopt(seen("a", runtime.StateCreated).ContainerRef, nil) },
+		"made again": func(tab *Table) {
+			tab.Merge(tab.Begin(), seen("a", runtime.StateCreated))
+			tab.Put(seen("a", runtime.StateCreated))
+		},
+	} {
+		tab := NewTable()
+		tab.Adopt(seen("a", runtime.StateCreated).ContainerRef, nil)
+		tab.Put(seen("old", runtime.StateRunning))
+		all := tab.Begin()
+		end(tab)
+		tab.Prune(all, nil)
+		tab.End(all)
+		if es := tab.OfPod("u"); len(es) != 1 || es[0].ID != "a" {
+			t.Errorf("%s: the table has %v", name, tab.States())
+		}
+		tab.Prune(tab.Begin(), nil)
+		if len(tab.States()) > 0 {
+			t.Errorf("%s: the next list of all did not see it either, and the table has %v", name, tab.States())
+		}
 	}
 }
 
