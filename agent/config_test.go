@@ -358,6 +358,29 @@ func TestLoadConfigErrors(t *testing.T) {
 	}
 }
 
+func TestConceal(t *testing.T) {
+	c := completed(t)
+	c.Source.URL, c.Source.URLHeaders = "https://me:hunter2@example.org:8443/a%20b?token=hunter2", map[string]string{"Authorization": "Bearer hunter2"}
+	shown := c.Conceal()
+	out, err := shown.Print()
+	if err != nil || strings.Contains(string(out), "hunter2") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if want := "https://***@example.org:8443/a%20b?***"; shown.Source.URL != want || shown.Source.URLHeaders["Authorization"] != "***" {
+		t.Errorf("shows %+v, want %s", shown.Source, want)
+	}
+	if c.Source.URLHeaders["Authorization"] != "Bearer hunter2" {
+		t.Error("the configuration itself is changed")
+	}
+	for text, want := range map[string]string{
+		"": "", "https://example.org/pods": "https://example.org/pods", "http://[::1": "***", "me:hunter2@h": "***",
+	} {
+		if got := concealURL(text); got != want {
+			t.Errorf("%q shows as %q, want %q", text, got, want)
+		}
+	}
+}
+
 func FuzzConfig(f *testing.F) {
 	f.Add("nodeName: n\nproxy: {enabled: true}\n")
 	f.Add("containerd: {runtimes: {a: b}}\nlogs: {maxSize: 1}")

@@ -13,7 +13,8 @@
 //
 // Ensure answers at once: a worker that waited for a registry could not delete
 // its pod meanwhile. A claim is what one attempt of a container wants and how far
-// that is; it lives from the first Ensure to the one that returns an image, or to Release. A pull lives as long as somebody claims it.
+// that is; it lives from the first Ensure to the one that returns an image, or to
+// Release. A pull lives as long as somebody claims it.
 //
 // Decisions:
 //
@@ -29,6 +30,8 @@
 //     lookupPatience and then leaves that to the background as well.
 //   - Failures are final for this try: when to try again is lifecycle's. A
 //     failed pull stands for a few seconds, whoever asks meanwhile.
+//   - A pull that ends because containerd is away is no failed pull: its reason is
+//     that of a lookup then, for which lifecycle does not wait longer each time.
 //   - Broken and missing pull secrets are no failure of their own; if the pull
 //     fails they are told beside its error.
 //

@@ -63,6 +63,15 @@ type lookup struct {
 	left   bool // whoever asked has gone and wants to be woken
 }
 
+func (l *lookup) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Ensure returns the image for a container if the policy allows to run it now.
 // Otherwise the error is *Pulling, and the pod is woken when it is time to call
 // again, or *Error, which is final: calling again tries afresh, but not within 5
@@ -181,9 +190,7 @@ func (p *Puller) look(ctx context.Context, c *claim, name string) (*runtime.Imag
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	select {
-	case <-l.done:
-	default:
+	if !l.over() {
 		l.left = true
 		return nil, &Pulling{Ref: c.want.ref, Stage: StageLooking}
 	}

@@ -142,7 +142,7 @@ func (p *Puller) Pulling(uid string) map[string]string {
 		case c.uid != uid:
 		case c.pull != nil && !c.pull.over():
 			out[c.id] = p.stateLocked(c.pull, c.want.ref).Error()
-		case c.found != nil && c.found.left:
+		case c.found != nil && c.found.left && !c.found.over():
 			out[c.id] = (&Pulling{Ref: c.want.ref, Stage: StageLooking}).Error()
 		}
 	}

@@ -291,6 +291,9 @@ func TestSlowLookup(t *testing.T) {
 		if n := w.woken("u"); n != 1 {
 			t.Errorf("woken %d times", n)
 		}
+		if got := w.Pulling("u"); len(got) > 0 {
+			t.Errorf("the pod is to ask again and is told to wait: %v", got)
+		}
 		w.wantID("u", "app", ifNotPresent, "old")
 
 		w.wantPulling("v", "new", `Looking for image "new" on this node`)

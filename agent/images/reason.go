@@ -75,6 +75,10 @@ func inspectFailed(ref string, err error) *Error {
 // pullFailed is the failure of a pull. notes are what else may be the cause.
 func pullFailed(ref string, err error, notes []string) *Error {
 	e := &Error{Reason: ReasonPull, Message: err.Error(), Err: err}
+	if errors.Is(err, runtime.ErrUnavailable) { // the registry is not to blame, and not to be spared
+		e.Reason = ReasonInspect
+		return e
+	}
 	var away interface{ RegistryUnavailable() bool }
 	if errors.As(err, &away) && away.RegistryUnavailable() {
 		e.Reason = ReasonRegistry

@@ -29,6 +29,12 @@ func TestReasons(t *testing.T) {
 		w.end(1, unavailable{errors.New("503 from everybody")})
 		w.wantReason("u", "app", always, "RegistryUnavailable", "image pull failed for app:latest because the registry is unavailable: 503 from everybody")
 
+		// containerd is away: that is no failed pull, for which lifecycle would wait longer each time.
+		time.Sleep(retryAfter)
+		w.ask("u", "app", always)
+		w.end(2, fmt.Errorf("containerd: %w", runtime.ErrUnavailable))
+		w.wantReason("u", "app", always, "ImageInspectError", "containerd: container runtime is not reachable")
+
 		rt.lookupErr = fmt.Errorf("containerd: %w", runtime.ErrUnavailable)
 		w.wantReason("u", "app", ifNotPresent, "ImageInspectError", `Failed to inspect image "app": containerd: container runtime is not reachable`)
 		w.wantReason("u", "app", never, "ImageInspectError", `Failed to inspect image "app": containerd: container runtime is not reachable`)

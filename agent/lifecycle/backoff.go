@@ -133,10 +133,11 @@ func (s *Seen) retrySetup(x *Failure) time.Time {
 	return x.renewed(s.ObjectsAt, x.At.Add(doubled(setupDelay, setupMax, x.Count)))
 }
 
-// failed returns the failure that r is, in a row with before.
+// failed returns the failure that r is, in a row with before. A row of failed
+// pulls is one of its own: a registry does not pay for what failed every 10 s.
 func failed(before *Failure, r Result, now time.Time) *Failure {
 	x := &Failure{Reason: r.Reason, Message: r.Message, At: now, Count: 1}
-	if before != nil && before.Count > 0 && before.Count < 1<<20 {
+	if before != nil && before.pullFailed() == x.pullFailed() && before.Count > 0 && before.Count < 1<<20 {
 		x.Count = before.Count + 1
 	}
 	return x

@@ -56,6 +56,23 @@ func TestPulling(t *testing.T) {
 	})
 }
 
+// What fails every ten seconds before an image can be asked for makes no long
+// back-off of the first failed pull.
+func TestRowOfPulls(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	var x *Failure
+	for range 20 {
+		x = failed(x, Result{Reason: "ImageInspectError"}, now)
+	}
+	seen := Seen{}
+	for i, want := range []time.Duration{pullDelay, 2 * pullDelay, 4 * pullDelay} {
+		x = failed(x, Result{Reason: reasonPull}, now)
+		if got := seen.retryCreate(x).Sub(now); got != want {
+			t.Errorf("after %d failed pulls the next is tried after %s, want %s", i+1, got, want)
+		}
+	}
+}
+
 func TestWantedObjectAppears(t *testing.T) {
 	play(t, []scenario{
 		{"in the setup", newPod(always, "a"), []act{

@@ -2,6 +2,7 @@ package pods
 
 import (
 	"context"
+	"sync"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -29,6 +30,7 @@ func (w *worker) image(ctx context.Context, c *v1.Container, id string) (*runtim
 		w.waits.ids = map[string]string{}
 	}
 	w.waits.ids[c.Name], w.waits.asked = id, true
+	var asking sync.WaitGroup // side by side: each may take a moment
 	for _, list := range [][]v1.Container{w.pod.Spec.InitContainers, w.pod.Spec.Containers} {
 		for i := range list {
 			other := &list[i]
@@ -37,9 +39,12 @@ func (w *worker) image(ctx context.Context, c *v1.Container, id string) (*runtim
 			}
 			// Whatever becomes of it is told when the container's turn comes; a
 			// policy of Always is kept then.
-			w.p.d.Images.Ensure(ctx, ImageRequest{Pod: w.pod, Container: other, ID: "ahead/" + other.Name, Policy: v1.PullIfNotPresent})
+			asking.Go(func() {
+				w.p.d.Images.Ensure(ctx, ImageRequest{Pod: w.pod, Container: other, ID: "ahead/" + other.Name, Policy: v1.PullIfNotPresent})
+			})
 		}
 	}
+	asking.Wait()
 	return nil, r
 }
 

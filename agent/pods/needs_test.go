@@ -283,6 +283,27 @@ func TestConfigMapAppears(t *testing.T) {
 	})
 }
 
+// After the clock was set back, a change of before it does not renew every try.
+func TestChangeBeforeTheClockWasSetBack(t *testing.T) {
+	var c change
+	now := time.Unix(1e9, 0)
+	if got := c.note(1, now); got != now {
+		t.Errorf("first seen at %v, noted %v", now, got)
+	}
+	if got := c.note(1, now.Add(time.Minute)); got != now {
+		t.Errorf("not changed, and noted %v", got)
+	}
+	now = now.Add(-time.Hour)
+	c.note(1, now)
+	failed := now.Add(time.Second)
+	if got := c.note(1, failed.Add(time.Second)); got.After(failed) {
+		t.Errorf("what failed at %v seems to be older than the last change, of %v", failed, got)
+	}
+	if got := c.note(2, failed.Add(time.Minute)); !got.After(failed) {
+		t.Errorf("a change is noted for %v", got)
+	}
+}
+
 // What is optional is waited for as long as it may still come to light.
 func TestOptionalBeforeSync(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -333,6 +354,37 @@ func TestVolumesAreRefreshed(t *testing.T) {
 		time.Sleep(time.Minute)
 		if n := setups("u1"); n != before+1 || setups("u2") != other {
 			t.Errorf("the volumes were written %d times for one change, and %d times for none", n-before, setups("u2")-other)
+		}
+	})
+}
+
+// A volume that does not answer, as a hostPath on a file system whose server is
+// away, holds up neither the pod's restarts for long nor its end.
+func TestVolumeThatHangs(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		pod := toolPod("web", "u1")
+		pod.Spec.Volumes = append(pod.Spec.Volumes, v1.Volume{Name: "c", VolumeSource: v1.VolumeSource{
+			ConfigMap: &v1.ConfigMapVolumeSource{LocalObjectReference: v1.LocalObjectReference{Name: "cm"}}}})
+		w.start(t)
+		w.want(pod)
+		w.awaitPhase(t, "u1", v1.PodRunning)
+		time.Sleep(time.Minute)
+		w.fail(fault{op: "setup", hang: true})
+		w.configure("cm", map[string]string{"k": "1"})
+		time.Sleep(time.Minute)
+		w.node.End(w.running("u1")[0], runtime.Exit{Code: 1})
+		began := time.Now()
+		w.await(t, "its restart", func() bool { return len(w.running("u1")) == 1 })
+		if took := time.Since(began); took > 2*refreshTime {
+			t.Errorf("the restart took %v", took)
+		}
+		w.restart(t)
+		time.Sleep(time.Second)
+		began = time.Now()
+		w.unwant("u1")
+		w.awaitGone(t, "u1")
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("the end took %v", took)
 		}
 	})
 }

@@ -14,12 +14,16 @@ import (
 // manager has the same interval.
 const limitsEvery = 10 * time.Second
 
+// refreshTime bounds the refreshing of volumes. Only a volume that does not
+// answer takes longer, and the pod's worker has other things to do.
+const refreshTime = 5 * time.Second
+
 // upkeep is what a worker has to do for a pod that runs, beside its plan.
 type upkeep struct {
-	written uint64 // Objects.Generation when the volumes' files were last written
-	failed  bool   // that did not work
-	objects change // of Objects, as the worker noticed it
-	images  change // of Images
+	written uint64    // Objects.Generation when the volumes' files were last written
+	again   time.Time // when to try that again; zero: it worked
+	objects change    // of Objects, as the worker noticed it
+	images  change    // of Images
 }
 
 // change is when something was seen to have changed. A worker notices between
@@ -32,9 +36,10 @@ type change struct {
 }
 
 // note returns when the generation last changed. One that is seen for the first
-// time may have changed since whatever is on record.
+// time may have changed since whatever is on record. When the clock was set back,
+// that is not in the future: every failure would seem to be older.
 func (c *change) note(generation uint64, now time.Time) time.Time {
-	if !c.known || c.generation != generation {
+	if !c.known || c.generation != generation || c.at.After(now) {
 		*c = change{generation: generation, at: now, known: true}
 	}
 	return c.at
@@ -47,20 +52,26 @@ func (w *worker) refresh(ctx context.Context) time.Time {
 	if f.Sandbox.ReadyAt.IsZero() || f.Deletion != nil || f.Ended != nil || f.Evicted != nil || !refersToObjects(w.pod) {
 		return time.Time{}
 	}
-	generation := w.p.d.Objects.Generation()
-	if generation == w.upkeep.written && w.volumes != nil && !w.upkeep.failed {
+	u, generation := &w.upkeep, w.p.d.Objects.Generation()
+	switch {
+	case generation != u.written:
+	case w.now().Before(u.again):
+		return u.again
+	case w.volumes != nil && u.again.IsZero():
 		return time.Time{}
 	}
-	w.upkeep.written = generation
-	before := w.upkeep.failed
-	volumes, err := w.p.d.Volumes.Setup(ctx, w.filled(), w.p.store.Dir(w.uid))
-	if w.upkeep.failed = err != nil; err != nil {
-		if !before && ctx.Err() == nil {
+	u.written = generation
+	sctx, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
+	volumes, err := w.p.d.Volumes.Setup(sctx, w.filled(), w.p.store.Dir(w.uid))
+	if err != nil {
+		if u.again.IsZero() && ctx.Err() == nil {
 			w.log.Warn("cannot bring the pod's volumes up to date; they stay as they are until that works", "err", err)
 		}
-		return w.now().Add(retryMax)
+		u.again = w.now().Add(retryMax)
+		return u.again
 	}
-	w.volumes = volumes
+	w.volumes, u.again = volumes, time.Time{}
 	return time.Time{}
 }
 

@@ -112,11 +112,11 @@ func (w *worker) turn(ctx context.Context) (next time.Time, gone bool) {
 			w.log.Warn("cannot look at the pod", "err", err)
 			return w.backOff(), false
 		}
-		again = w.refresh(ctx)
 		plan := lifecycle.Decide(in)
 		w.publish(in, nil)
 		w.report(in)
 		w.looked()
+		again = w.refresh(ctx)
 		if len(plan.Steps) == 0 || failed {
 			if err := w.flush(); err != nil {
 				w.log.Warn("cannot record the pod's facts; trying again", "err", err)

@@ -222,7 +222,8 @@ func TestObjectWakes(t *testing.T) {
 		if diff := cmp.Diff(step.want, drain(s)); diff != "" {
 			t.Errorf("step %d: wakes (-want +got):\n%s", i, diff)
 		}
-		if same := i == 1 || i == 5; same != (s.Generation() == before) {
+		// In step 5 what is not there begins to mean nothing.
+		if same := i == 1; same != (s.Generation() == before) {
 			t.Errorf("step %d: generation %d, was %d", i, s.Generation(), before)
 		}
 	}

@@ -63,13 +63,16 @@ func (s *Set) Deliver(name string, snap Snapshot) {
 	if !snap.Complete {
 		snap = snap.keeping(st.last)
 	}
-	synced, old := st.synced, st.last
+	synced, old, settled := st.synced, st.last, s.settledLocked()
 	st.delivered, st.synced, st.last = true, synced || snap.Complete, snap
 	s.noteLocked(st)
 	s.releaseLocked(name, old, snap)
 	s.mergeLocked()
 	// What is in no source, and what came from a file that is whole again or
 	// gone, can be told only now.
+	if st.synced != synced || settled != s.settledLocked() {
+		s.generation++
+	}
 	if st.synced != synced || !slices.Equal(old.Broken, snap.Broken) {
 		s.wakeLocked("")
 	}
@@ -216,8 +219,9 @@ func (s *Set) Services() []*v1.Service {
 	return listed(s, func(o *Object) *v1.Service { return o.Service })
 }
 
-// Generation counts the changes of ConfigMaps, Secrets and Services: while it is
-// the same, so are they.
+// Generation counts the changes of ConfigMaps, Secrets and Services, and those of
+// Synced and Settled: while it is the same, so are they, and so is what it means
+// that one of them is not there.
 func (s *Set) Generation() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

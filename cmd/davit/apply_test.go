@@ -113,12 +113,12 @@ func TestApplyWaits(t *testing.T) {
 	n.table.Delete("old")
 	n.table.Delete("new")
 	n.table.Set(madeOf("a", "never", v1.PodPending, v1.ConditionFalse))
-	n.explains["never"] = wire.Explanation{Pod: &lifecycle.Explanation{Why: "it \x1bwaits"}}
+	n.explain("never", wire.Explanation{Pod: &lifecycle.Explanation{Why: "it \x1bwaits"}})
 	n.says(t, says{args: "apply --wait --timeout 300ms -f " + file, code: 1, out: "pod/a unchanged\n", errs: `error: pod/a is not Ready after 300ms: it \x1bwaits`})
 	n.table.Set(madeOf("a", "never", v1.PodFailed, v1.ConditionFalse))
 	n.says(t, says{args: "apply --wait -f " + file, code: 1, out: "pod/a unchanged\n", errs: "pod default/a-n1 has failed: see 'davit explain pod a-n1 -n default'"})
 	n.table.Delete("never")
-	n.problems = []wire.Problem{{File: filepath.Join(n.dir, "pod-default-a.yaml"), Line: 4, Message: "no"}}
+	n.complain(wire.Problem{File: filepath.Join(n.dir, "pod-default-a.yaml"), Line: 4, Message: "no"})
 	n.says(t, says{args: "apply --wait -f " + file, code: 1, out: "pod/a unchanged\n", errs: "pod-default-a.yaml:4: no"})
 }
 
@@ -126,7 +126,7 @@ func TestDelete(t *testing.T) {
 	n := serveNode(t)
 	src := put(t, filepath.Join(t.TempDir(), "a.yaml"), manifest("a", "i")+"---\n"+manifest("b", "i"))
 	both := put(t, filepath.Join(n.dir, "both.yaml"), manifest("x", "i")+"---\n"+manifest("y", "i"))
-	n.explains["u1"] = wire.Explanation{Origin: "http://far/pods", Pod: &lifecycle.Explanation{}}
+	n.explain("u1", wire.Explanation{Origin: "http://far/pods", Pod: &lifecycle.Explanation{}})
 	n.table.Set(madeOf("a", "ua", v1.PodRunning, v1.ConditionTrue))
 	n.says(t,
 		says{args: "apply -f " + src, out: "pod/a created\npod/b created\n"},

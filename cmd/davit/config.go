@@ -47,16 +47,22 @@ func newConfig() *cobra.Command {
 		},
 	}
 	show := &cobra.Command{
-		Use:     "print",
-		Short:   "Show the configuration in effect: defaults, file and flags together",
+		Use:   "print",
+		Short: "Show the configuration in effect: defaults, file and flags together",
+		Long: "Show the configuration in effect: defaults, file and flags together, as a file that davit reads. What may be\n" +
+			"secret in it, the user, password and query of source.url and the values of source.urlHeaders, shows as ***.",
 		Example: "  davit config print --config /etc/davit/config.yaml",
 		Args:    cobra.NoArgs,
 	}
+	secrets := show.Flags().Bool("show-secrets", false, "show what may be secret as well")
 	load := configFlags(show.Flags())
 	show.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load()
 		if err != nil {
 			return err
+		}
+		if !*secrets {
+			cfg = cfg.Conceal()
 		}
 		text, err := cfg.Print()
 		if err != nil {

@@ -95,12 +95,12 @@ Next:
 
 func TestExplain(t *testing.T) {
 	n := serveNode(t)
-	n.explains["u1"] = wire.Explanation{Origin: "/m/a.yaml", Pod: &lifecycle.Explanation{Phase: v1.PodRunning, Why: "its container runs"}}
-	n.problems = []wire.Problem{
-		{File: "/m/a.yaml", Line: 9, Object: "Pod/default/else", Message: "of the same file"},
-		{File: "/m/b.yaml", Line: 1, Object: "Pod/default/gone", Message: "refused"},
-		{File: "/m/c.yaml", Line: 1, Object: "Pod/other/gone", Message: "of another namespace"},
-	}
+	n.explain("u1", wire.Explanation{Origin: "/m/a.yaml", Pod: &lifecycle.Explanation{Phase: v1.PodRunning, Why: "its container runs"}})
+	n.complain(
+		wire.Problem{File: "/m/a.yaml", Line: 9, Object: "Pod/default/else", Message: "of the same file"},
+		wire.Problem{File: "/m/b.yaml", Line: 1, Object: "Pod/default/gone", Message: "refused"},
+		wire.Problem{File: "/m/c.yaml", Line: 1, Object: "Pod/other/gone", Message: "of another namespace"},
+	)
 	for _, args := range []string{"explain pod web", "explain pod/web-n1", "explain po web"} {
 		out, errs, code := davit(t, n.socket, "", strings.Fields(args)...)
 		if code != 0 || !strings.Contains(out, "Why:    its container runs\n") || !strings.Contains(out, "/m/a.yaml:9: Pod/default/else: of the same file\n") || strings.Contains(out, "refused") {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,25 +22,45 @@ import (
 
 // node is a whole davit but for what runs pods.
 type node struct {
-	socket   string
-	dir      string // of manifests
-	table    *report.Table
+	socket string
+	dir    string // of manifests
+	table  *report.Table
+	late   atomic.Bool // there is one more ConfigMap
+	lost   atomic.Bool // nothing is known of the node
+
+	mu       sync.Mutex
 	explains map[string]wire.Explanation
 	problems []wire.Problem
-	late     atomic.Bool // there is one more ConfigMap
 }
 
-func (n *node) Explain(uid string) (wire.Explanation, bool) {
-	e, ok := n.explains[uid]
+// explain sets how a pod is explained, by UID or the name of one that is not there.
+func (n *node) explain(key string, e wire.Explanation) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.explains[key] = e
+}
+
+// complain sets what is wrong with the manifests.
+func (n *node) complain(problems ...wire.Problem) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.problems = problems
+}
+
+func (n *node) Explain(key string) (wire.Explanation, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e, ok := n.explains[key]
 	return e, ok
 }
 
-func (n *node) Unstarted(_, name string) (wire.Explanation, bool) {
-	e, ok := n.explains[name]
-	return e, ok
-}
+func (n *node) Unstarted(_, name string) (wire.Explanation, bool) { return n.Explain(name) }
 
-func (n *node) Problems() []wire.Problem { return n.problems }
+func (n *node) Problems() []wire.Problem {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.problems
+}
 
 func (n *node) Services() []*v1.Service {
 	meta := metav1.ObjectMeta{Namespace: "default", Name: "front", Labels: map[string]string{"app": "web"}}
@@ -65,7 +86,7 @@ func (n *node) Secrets() []*v1.Secret {
 }
 
 func (n *node) Node(context.Context) (*v1.Node, error) {
-	if n.dir == "" {
+	if n.lost.Load() {
 		return nil, errors.New("nothing is known")
 	}
 	return report.Node(report.NodeFacts{Name: "n1", CPUs: 2, Created: time.Now().Add(-150 * time.Minute),

@@ -83,7 +83,7 @@ func TestGetErrors(t *testing.T) {
 		says{args: "get pods web none -o name", code: 1, out: "pod/web-n1\n", errs: `pods "none" not found`},
 		says{args: "get pod/web svc/none -o name", code: 1, out: "pod/web-n1\n", errs: `services "none" not found`},
 	)
-	n.dir = ""
+	n.lost.Store(true)
 	n.says(t, says{args: "get nodes", code: 1, errs: "error: nothing is known\n"})
 }
 
@@ -118,7 +118,7 @@ func TestGetObjects(t *testing.T) {
 			t.Errorf("%s: %v: %s", format, err, out)
 		}
 	}
-	n.problems = []wire.Problem{{File: "/m/a.yaml", Message: "x"}}
+	n.complain(wire.Problem{File: "/m/a.yaml", Message: "x"})
 	var p wire.Problems
 	out, _, _ := davit(t, n.socket, "", "get", "problems", "-o", "json")
 	if err := json.Unmarshal([]byte(out), &p); err != nil || len(p.Items) != 1 {
@@ -134,7 +134,7 @@ func TestGetIsSafe(t *testing.T) {
 	bad.Status.ContainerStatuses = nil
 	bad.Status.Message = "\u202e"
 	n.table.Set(bad)
-	n.problems = []wire.Problem{{File: "/m/\x1b]0;x\x07.yaml", Message: "\u202e"}}
+	n.complain(wire.Problem{File: "/m/\x1b]0;x\x07.yaml", Message: "\u202e"})
 	for _, args := range []string{"get pods", "get pods -o json", "get pods -o yaml", "get problems", "get problems -o json"} {
 		out, errs, _ := davit(t, n.socket, "", strings.Fields(args)...)
 		if strings.ContainsAny(out+errs, "\x1b\u009b\x07\u202e") || !strings.Contains(out, "x1b") && !strings.Contains(out, "u001b") && !strings.Contains(out, `\e`) {
