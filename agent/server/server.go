@@ -85,10 +85,10 @@ func (s *Server) routes() http.Handler {
 // readyTimeout is how long a request waits for what was on record to be taken up.
 const readyTimeout = 10 * time.Second
 
-// whenReady has requests for what is on the node wait until that is known.
+// whenReady has requests for pods wait until it is known which there are.
 func (s *Server) whenReady(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.opts.Ready != nil && strings.HasPrefix(r.URL.Path, "/v1/") && r.URL.Path != "/v1/version" {
+		if s.opts.Ready != nil && strings.HasPrefix(r.URL.Path, "/v1/pods") {
 			late := time.NewTimer(readyTimeout)
 			defer late.Stop()
 			select {
