@@ -32,6 +32,8 @@ var commands = map[string]command{
 	"get":         {"get URL [TRIES]: print what an HTTP server answers", 1, get},
 	"write":       {"write FILE TEXT: write a file", 2, write},
 	"read":        {"read FILE [WAIT]: print a file, waiting for it to appear", 1, read},
+	"whole":       {"whole DIR DURATION: read a volume over and over; its files sum and self tell whether they are whole", 2, whole},
+	"swap":        {"swap DIR NAME TARGET...: exchange DIR/NAME for a symbolic link to TARGET and back, over and over", 3, swap},
 	"id":          {"id: print uid, gid, groups, directory, capabilities and seccomp mode", 0, id},
 	"tty":         {"tty: print rows and columns of the terminal, again at each SIGWINCH", 0, tty},
 	"shm":         {"shm put NAME TEXT | get NAME: POSIX shared memory", 2, shm},
