@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/davit-agent/davit/test/node"
@@ -116,6 +117,7 @@ func TestBench(t *testing.T) {
 		bin = testbed.BuildContainerd2(t)
 	}
 	bed := testbed.New(t, testbed.Options{Containerd: bin})
+	runOnTmpfs(t, bed)
 	n := node.Start(t, bed, node.Options{Level: "info"})
 	f := newFloor(t, bed)
 	w := watch(t, n)
@@ -129,6 +131,20 @@ func TestBench(t *testing.T) {
 	if os.Getenv("DAVIT_BENCH_SHORT") == "" {
 		idle(t, n, w, say)
 	}
+}
+
+// runOnTmpfs has davit's runDir on a tmpfs, where it is on every node (/run); the
+// records stay on the disk.
+func runOnTmpfs(t *testing.T, bed *testbed.Bed) {
+	t.Helper()
+	dir := bed.Path("run")
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0711"); err != nil {
+		t.Fatalf("mounting a tmpfs on %s: %v", dir, err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
 func oneByOne(t *testing.T, n *node.Node, f *floor, w *watcher, netns string, say func(string, ...any)) {
