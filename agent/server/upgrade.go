@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +62,15 @@ func (s *Server) upgrade(w http.ResponseWriter, protocol, notice string) (net.Co
 	}
 	// A client that is gone already is noticed by whoever reads next.
 	io.WriteString(conn, head+"\r\n")
-	return conn, buf.Reader, nil
+	// net/http's own reader cancels the request's context at the end of what it
+	// reads, which is no more than the end of one direction.
+	early, err := buf.Reader.Peek(buf.Reader.Buffered())
+	if err != nil {
+		s.sessions.remove()
+		conn.Close()
+		return nil, nil, fmt.Errorf("taking over the connection: %w", err)
+	}
+	return conn, bufio.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)), nil
 }
 
 // upgrades tells whether the request asks for the protocol.

@@ -177,7 +177,18 @@ func forwardMuch(t *testing.T, n *node.Node) {
 
 // Either direction ends alone.
 func forwardHalfClosed(t *testing.T, n *node.Node) {
-	_, addr := forward(t, n, "srv", ":7000")
+	testbed.Poll(t, patience, func() string { // it runs before it listens
+		if out, _, _ := n.CLI("logs", "srv"); strings.Contains(out, "listening") {
+			return ""
+		}
+		return "the pod does not listen"
+	})
+	c, addr := forward(t, n, "srv", ":7000")
+	defer func() {
+		if t.Failed() {
+			t.Logf("davit port-forward told: %s", &c.errs)
+		}
+	}()
 	conn := dial(t, addr, "end\n")
 	if got := read(t, conn); got != "" { // the pod's direction has ended
 		t.Errorf("got %q", got)
@@ -189,10 +200,11 @@ func forwardHalfClosed(t *testing.T, n *node.Node) {
 	conn.CloseWrite()
 	want := sumOf(t, strings.NewReader(text))
 	testbed.Poll(t, patience, func() string {
-		if out, _, _ := n.CLI("logs", "srv"); strings.Contains(out, want) {
+		out, _, _ := n.CLI("logs", "srv")
+		if strings.Contains(out, want) {
 			return ""
 		}
-		return "the pod did not get what was sent after its own end"
+		return fmt.Sprintf("the pod did not get what was sent after its own end, want %s in its log:\n%s", want, out)
 	})
 }
 

@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -222,8 +224,12 @@ func (n *Node) Restart() {
 	n.Await()
 }
 
-// cleanup removes what davit made, as an administrator would.
+// cleanup removes what davit made, as an administrator would. A davit that made
+// no stateDir has made nothing; then there may be no containerd to ask either.
 func (n *Node) cleanup() {
+	if _, err := os.Stat(n.StateDir); errors.Is(err, fs.ErrNotExist) {
+		return
+	}
 	out, err := n.Bed.Command(n.Binary, "cleanup", "--config", n.Config).CombinedOutput()
 	if err != nil && !n.t.Failed() {
 		n.t.Errorf("davit cleanup: %v\n%s", err, out)
