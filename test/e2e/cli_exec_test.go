@@ -57,7 +57,7 @@ func cliExec(t *testing.T, bin string) {
 		execServerLeaves(t, n, n.Kill, func() { n.Start(); n.Await() }, "davit went away")
 	})
 	t.Run("containerd killed", func(t *testing.T) {
-		execServerLeaves(t, n, n.Bed.Containerd.Kill, n.Bed.Containerd.Start, "waiting for the process")
+		execServerLeaves(t, n, n.Bed.Containerd.Kill, n.Bed.Containerd.Start, "container runtime is not reachable")
 	})
 	n.Withdraw("box.yaml")
 	n.WaitPod("box", patience, node.Gone)
