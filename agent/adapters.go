@@ -49,7 +49,11 @@ type problems struct{ *source.Set }
 func (p problems) Problems() []wire.Problem {
 	var out []wire.Problem
 	for _, q := range p.Set.Problems() {
-		out = append(out, wire.Problem{File: q.File, Line: q.Line, Object: q.Object, Field: q.Field, Message: q.Message})
+		message := q.Message
+		if q.Warning { // what it is about is used all the same
+			message = "warning: " + message
+		}
+		out = append(out, wire.Problem{File: q.File, Line: q.Line, Object: q.Object, Field: q.Field, Message: message})
 	}
 	return out
 }

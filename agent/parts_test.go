@@ -395,3 +395,17 @@ func TestPreloadTellsOnce(t *testing.T) {
 		t.Errorf("an error that came back: %s", out.String())
 	}
 }
+
+// A warning says that it is one: what it is about is used.
+func TestProblemsTellWarnings(t *testing.T) {
+	set := source.NewSet(sourceName)
+	set.Deliver(sourceName, source.Snapshot{Complete: true, Problems: []podspec.Problem{
+		{File: "/m/a.yaml", Message: "bad"}, {File: "/m/b.yaml", Message: "others can read it", Warning: true}}})
+	var got []string
+	for _, p := range (problems{set}).Problems() {
+		got = append(got, p.Message)
+	}
+	if want := []string{"bad", "warning: others can read it"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

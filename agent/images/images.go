@@ -81,7 +81,6 @@ type Puller struct {
 	pulls   map[string]*pull    // that may be joined, by key
 	queue   []*pull             // those of them that wait for their turn
 	running int
-	changed time.Time // a pull last succeeded
 }
 
 // New returns a Puller; nothing happens before it is asked for an image.
@@ -147,13 +146,6 @@ func (p *Puller) Pulling(uid string) map[string]string {
 		}
 	}
 	return out
-}
-
-// Changed tells when a pull last brought an image; zero: none has.
-func (p *Puller) Changed() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.changed
 }
 
 // goLocked runs f in the background until it has ended; false: it is too late.

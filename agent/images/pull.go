@@ -145,9 +145,6 @@ func (p *Puller) run(ctx context.Context, pl *pull) {
 	}
 	p.mu.Lock()
 	p.running--
-	if err == nil {
-		p.changed = p.cfg.Now()
-	}
 	p.endLocked(pl, img, err)
 	for p.running < p.cfg.MaxParallel && len(p.queue) > 0 {
 		next := p.queue[0]

@@ -28,6 +28,11 @@
 //	POST /v1/pods/{ns}/{name}/portforward  ?port=, uid= if only that pod is meant;
 //	                                    connects to the port on the pod's loopback,
 //	                                    then upgrades: one request a connection
+//	GET    /v1/images                   wire.Images: with the pods that use them
+//	POST   /v1/images/pull              wire.ImagePull in, wire.ImagePullEvent a
+//	                                    line out
+//	POST   /v1/images/load              an archive in, wire.ImagesLoaded out
+//	DELETE /v1/images?ref=              404, or 409 for one that is pinned
 //
 // {name} is the pod's name, or the name without the node's suffix that static
 // pods get (web for web-node1). The container may be left out: then it is the
