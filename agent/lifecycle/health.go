@@ -1,0 +1,53 @@
+package lifecycle
+
+import (
+	"time"
+)
+
+// Probing is a running attempt of a container that has probes, with what is
+// recorded of them: where whoever probes has to begin.
+type Probing struct {
+	Container string
+	ID        string    // of the attempt
+	StartedAt time.Time // initialDelaySeconds counts from it
+	Started   bool      // its startup probe has succeeded, or it has none
+	Ready     bool      // as its readiness probe has it
+	// Stopping: it is being stopped; only its readiness is still of interest.
+	Stopping bool
+}
+
+// Health is what the probes of one attempt have come to.
+type Health struct {
+	ID      string // of the attempt
+	Started bool   // the startup probe has succeeded, or there is none
+	Ready   bool   // the readiness probe's result; true where there is none, once Started
+	// Failed is set when the liveness or the startup probe has failed as often
+	// as it may: the attempt is to be stopped.
+	Failed *Unhealthy
+}
+
+// Unhealthy is a probe that has failed for good.
+type Unhealthy struct {
+	Probe   string    `json:"probe"` // liveness or startup
+	Message string    `json:"message"`
+	At      time.Time `json:"at"`
+}
+
+// HookKind is one of the two hooks of a container's lifecycle.
+type HookKind string
+
+// The hooks.
+const (
+	PostStart HookKind = "postStart"
+	PreStop   HookKind = "preStop"
+)
+
+// HookSeen is a hook of one attempt that was begun by this process.
+type HookSeen struct {
+	ID   string // of the attempt
+	Kind HookKind
+	Done bool
+	// Failure is why it failed, in kubelet's words; "" while it runs, and when
+	// it succeeded.
+	Failure string
+}
