@@ -38,7 +38,7 @@ func apply(pod *v1.Pod, f *Facts, s Step, r Result, now time.Time) {
 		}
 	case OpCreate:
 		f.put(s.Container, applyCreate(f.Containers[s.Container], f.Sandbox.Generation, s, r, now))
-	case OpStart, OpSignal, OpRemove:
+	case OpStart, OpHook, OpSignal, OpRemove:
 		cf := f.Containers[s.Container]
 		if cf.Current == nil || cf.Current.Number != s.Attempt {
 			return // a stray
@@ -65,6 +65,9 @@ func applyCreate(cf ContainerFacts, gen uint32, s Step, r Result, now time.Time)
 	if r.ImageID != "" {
 		a.ImageID = r.ImageID
 	}
+	if r.User != nil {
+		a.User = r.User
+	}
 	return cf
 }
 
@@ -84,6 +87,10 @@ func applyAttempt(cf ContainerFacts, s Step, r Result, now time.Time) ContainerF
 		a.Exit = &Exit{Code: codeStartError, At: now, Reason: reasonStartError, Message: r.Message}
 		cf.Failure = nil
 		cf.BackOff = afterExit(cf.BackOff, a)
+	case s.Op == OpHook:
+		if ok {
+			a.begin(s.Hook, now)
+		}
 	case s.Op == OpRemove:
 		a.Removed = a.Removed || ok
 	case !ok: // OpStart or OpSignal

@@ -1,12 +1,13 @@
 package lifecycle
 
-import "time"
+import (
+	"time"
+
+	"github.com/davit-agent/davit/agent/lifecycle/restart"
+)
 
 // The times of kubelet 1.36.
 const (
-	crashDelay   = 10 * time.Second // of the second restart; the first is immediate
-	crashMax     = 5 * time.Minute
-	crashForget  = 10 * time.Minute // a run longer than this starts the row anew
 	pullDelay    = 10 * time.Second
 	pullMax      = 5 * time.Minute
 	createDelay  = 10 * time.Second       // other failures of OpCreate: kubelet's resync
@@ -41,6 +42,8 @@ const (
 	reasonPullBackOff   = "ImagePullBackOff"
 	reasonCrashLoop     = "CrashLoopBackOff"
 	reasonEvicted       = "Evicted"
+	reasonDeadline      = "DeadlineExceeded"
+	reasonPostStart     = "PostStartHookError"
 	reasonCreating      = "ContainerCreating"
 	reasonInitializing  = "PodInitializing"
 )
@@ -59,22 +62,12 @@ func doubled(base, limit time.Duration, n int32) time.Duration {
 }
 
 // afterExit returns the back-off between the exit of a and the next attempt.
-// The first restart, and the first after a long run, is immediate; then the
-// wait is 10 s, 20 s, ... 5 min, from the exit.
 func afterExit(before BackOff, a *Attempt) BackOff {
 	began := a.CreatedAt
 	if began.IsZero() {
 		began = a.StartedAt
 	}
-	long := !began.IsZero() && a.Exit.At.Sub(began) > crashForget
-	if a.Number == 0 || long {
-		return BackOff{}
-	}
-	delay := crashDelay
-	if before.Delay > 0 {
-		delay = min(2*min(before.Delay, crashMax), crashMax)
-	}
-	return BackOff{Delay: delay, Until: a.Exit.At.Add(delay)}
+	return before.After(restart.Run{First: a.Number == 0, Began: began, Exited: a.Exit.At})
 }
 
 // pullFailed tells whether x is a failure to get the image from a registry,

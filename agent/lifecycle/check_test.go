@@ -1,6 +1,8 @@
 package lifecycle
 
 import (
+	"slices"
+
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/davit-agent/davit/runtime"
@@ -56,6 +58,16 @@ func (w *world) check(s Step) {
 				w.t.Fatalf("%s beside attempt %d", line(s), o.Attempt)
 			}
 		}
+		m, at := w.kindOf(s.Container)
+		for i, before := range inits(w.pod) {
+			// Once a main container was made, nothing waits for a sidecar again.
+			first := i < at && m.kind != kindEphemeral && !slices.ContainsFunc(members(w.pod), func(m member) bool {
+				return w.facts.Containers[m.Name].Current.in(w.facts.Sandbox.Generation) && slices.ContainsFunc(members(w.pod)[i+1:], func(o member) bool { return o.Name == m.Name && o.kind != kindEphemeral })
+			})
+			if b := w.facts.Containers[before.Name].Current; first && c == nil && before.kind == kindSidecar && b.running() && !before.started(b) {
+				w.t.Fatalf("%s before sidecar %s has started", line(s), before.Name)
+			}
+		}
 	case OpStart:
 		w.mustLive(s)
 		w.checkStart(s, c)
@@ -102,7 +114,13 @@ func (w *world) checkStart(s Step, c *simContainer) {
 	}
 	m, at := w.kindOf(s.Container)
 	policy := w.pod.Spec.RestartPolicy
-	if policy == v1.RestartPolicyNever && m.kind != kindSidecar && w.started[s.Container] > 0 {
+	if m.kind == kindEphemeral && w.started[s.Container] > 0 {
+		w.t.Fatalf("%s: started a second time", line(s))
+	}
+	if m.kind == kindEphemeral {
+		return
+	}
+	if len(m.RestartPolicyRules) == 0 && w.facts.Sandbox.Rounds == 0 && policy == v1.RestartPolicyNever && m.kind != kindSidecar && w.started[s.Container] > 0 {
 		w.t.Fatalf("%s: started a second time", line(s))
 	}
 	for i, before := range inits(w.pod) {
@@ -122,11 +140,21 @@ func (w *world) mayDie(s Step, c *simContainer) {
 	if f.Deletion != nil || f.Ended != nil || f.Evicted != nil || c.era != w.era || !w.sandbox {
 		return
 	}
-	if m, _ := w.kindOf(c.Name); m.kind == kindSidecar {
+	if a := f.Containers[c.Name].Current; a != nil && a.ID == c.ID && (a.stopsAlone() || a.Generation != f.Sandbox.Generation) {
+		return
+	}
+	m, _ := w.kindOf(c.Name)
+	if _, _, over := outcome(w.pod, f); m.kind == kindEphemeral && over {
+		return
+	}
+	if m.kind == kindSidecar {
 		// It may be stopped when what it serves is over.
+		if _, _, over := outcome(w.pod, f); over {
+			return
+		}
 		if w.pod.Spec.RestartPolicy != v1.RestartPolicyAlways && !w.live(func(o *simContainer) bool {
 			m, _ := w.kindOf(o.Name)
-			return m.kind != kindSidecar
+			return m.kind != kindSidecar && m.kind != kindEphemeral
 		}) {
 			return
 		}

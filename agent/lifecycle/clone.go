@@ -33,6 +33,11 @@ func cloneAttempt(a *Attempt) *Attempt {
 	a = copyOf(a)
 	if a != nil {
 		a.Exit = copyOf(a.Exit)
+		a.PostStart, a.PreStop = copyOf(a.PostStart), copyOf(a.PreStop)
+		a.Probed.Failed = copyOf(a.Probed.Failed)
+		if a.User = copyOf(a.User); a.User != nil {
+			a.User.Groups = slices.Clone(a.User.Groups)
+		}
 	}
 	return a
 }

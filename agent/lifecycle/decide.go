@@ -21,17 +21,24 @@ type planner struct {
 	now     time.Time
 	plan    Plan
 	removed map[string]bool // IDs that the plan removes
-	waits   []wait          // why Again, for people
+	hooks   map[hookID]bool // that the plan begins
+	waits   []pause         // why Again, for people
 }
 
-// wait is something that is waited for; until is zero if a wake ends it.
-type wait struct {
+// hookID names a hook of an attempt.
+type hookID struct {
+	id   string
+	kind HookKind
+}
+
+// pause is something that is waited for; until is zero if a wake ends it.
+type pause struct {
 	until time.Time
 	why   string
 }
 
 func decide(in Input) *planner {
-	p := &planner{in: in, f: clone(in.Facts), now: stamp(in.Now), removed: make(map[string]bool)}
+	p := &planner{in: in, f: clone(in.Facts), now: stamp(in.Now), removed: make(map[string]bool), hooks: make(map[hookID]bool)}
 	_, _, over := outcome(in.Pod, &p.f)
 	switch {
 	case in.Seen.RuntimeDown:
@@ -75,13 +82,16 @@ func (p *planner) wait(t time.Time, why string) {
 	if p.plan.Again.IsZero() || t.Before(p.plan.Again) {
 		p.plan.Again = t
 	}
-	if w := (wait{t, why}); !slices.Contains(p.waits, w) {
+	if w := (pause{t, why}); !slices.Contains(p.waits, w) {
 		p.waits = append(p.waits, w)
 	}
 }
 
 // run brings a pod that should live towards all of it running.
 func (p *planner) run() {
+	if t, ok := expiry(p.in.Pod, &p.f); ok {
+		p.wait(t, "activeDeadlineSeconds ends the pod")
+	}
 	if !p.leaveOld() {
 		p.sweep()
 		return
@@ -102,25 +112,34 @@ func (p *planner) run() {
 	}
 }
 
-// leaveOld stops and removes what is left of a lost sandbox and reports whether
-// nothing of it runs any more.
+// leaveOld stops and removes what is left of a lost sandbox, or of the round
+// before, and reports whether nothing of it runs any more.
 func (p *planner) leaveOld() bool {
-	gen := p.f.Sandbox.Generation
-	old := func(a *Attempt) bool { return a.Generation != gen }
-	if p.stop(p.stopRules("its sandbox is lost"), old) {
+	gen, why := p.f.Sandbox.Generation, "its sandbox is lost"
+	if p.f.Sandbox.Rounds > 0 {
+		why = "all containers of the pod are restarted"
+	}
+	old := func(m member, a *Attempt) bool {
+		return a.Generation != gen && (m.kind != kindEphemeral || p.f.Sandbox.lost(a))
+	}
+	if p.stop(p.stopRules(why), old) {
 		return false
 	}
 	for _, m := range members(p.in.Pod) {
-		if a := p.f.Containers[m.Name].Current; a != nil && old(a) && !a.Removed {
-			p.doTo(OpRemove, m, "", "its sandbox is lost")
+		if a := p.f.Containers[m.Name].Current; a != nil && old(m, a) && !a.Removed {
+			p.doTo(OpRemove, m, "", why)
 		}
 	}
 	return true
 }
 
-// advance starts what may be started now: the init containers in their order,
-// then the main containers.
+// advance starts what may be started now: ephemeral containers, the init
+// containers in their order, then the main containers. A postStart hook holds up
+// what stands after its container.
 func (p *planner) advance() {
+	for _, m := range ephemerals(p.in.Pod) {
+		p.ensure(m)
+	}
 	front := p.front()
 	for i, m := range inits(p.in.Pod) {
 		switch {
@@ -133,6 +152,9 @@ func (p *planner) advance() {
 	}
 	for _, m := range mains(p.in.Pod) {
 		p.ensure(m)
+		if a := p.f.Containers[m.Name].Current; a.running() && m.hooked(PostStart) && (a.PostStart == nil || a.PostStart.Ended.IsZero()) {
+			return
+		}
 	}
 }
 
@@ -158,7 +180,13 @@ func (p *planner) front() int {
 // what stands after it may go on.
 func (p *planner) passed(m member) bool {
 	if m.kind == kindSidecar {
-		return p.ensure(m)
+		if p.ensure(m) && m.started(p.f.Containers[m.Name].Current) {
+			return true
+		}
+		if m.settled(p.f.Containers[m.Name].Current) {
+			p.waits = append(p.waits, pause{why: "the startup probe of sidecar " + m.Name + " has not succeeded yet"})
+		}
+		return false
 	}
 	a := p.f.Containers[m.Name].Current
 	if a.in(p.f.Sandbox.Generation) && a.Exit != nil && a.Exit.Code == 0 {
@@ -174,7 +202,7 @@ func (p *planner) ensure(m member) bool {
 	a := cf.Current
 	switch {
 	case a.running():
-		return true
+		return p.keep(m, a)
 	case a.pending():
 		return p.start(m, cf)
 	case !wanted(p.in.Pod, &p.f, m):
@@ -187,7 +215,31 @@ func (p *planner) ensure(m member) bool {
 	}
 	p.create(m, a.next(), "it should run")
 	p.doTo(OpStart, m, "", "it should run")
-	return true
+	return p.keep(m, p.f.Containers[m.Name].Current)
+}
+
+// keep runs the postStart hook of m, which runs, and stops what has failed it or
+// a probe. It reports whether m is to go on and its hook is done.
+func (p *planner) keep(m member, a *Attempt) bool {
+	switch {
+	case a.stopsAlone():
+		p.halt(m, p.ownRules(m, a), true)
+	case !m.settled(a):
+		p.hook(m, PostStart, time.Time{}, "it has started")
+	default:
+		return true
+	}
+	return false
+}
+
+// hook begins a hook, or waits for its end.
+func (p *planner) hook(m member, kind HookKind, deadline time.Time, why string) {
+	a := p.f.Containers[m.Name].Current
+	if id := (hookID{a.ID, kind}); !p.hooks[id] && !p.in.Seen.hooking(a.ID, kind) {
+		p.hooks[id] = true
+		p.do(Step{Op: OpHook, Container: m.Name, Attempt: a.Number, ID: a.ID, Hook: kind, Deadline: deadline, Why: why})
+	}
+	p.waits = append(p.waits, pause{why: fmt.Sprintf("the %s hook of container %s runs", kind, m.Name)})
 }
 
 // start takes up an attempt that is not known to have a process.
@@ -209,7 +261,7 @@ func (p *planner) start(m member, cf ContainerFacts) bool {
 		p.create(m, cf.Current.Number, "it was created but is not recorded to be started")
 	}
 	p.doTo(OpStart, m, "", "it is created but not started")
-	return true
+	return p.keep(m, p.f.Containers[m.Name].Current)
 }
 
 func (p *planner) create(m member, number uint32, why string) {
@@ -238,7 +290,7 @@ func (p *planner) backedOff(m member, cf ContainerFacts) bool {
 func (p *planner) pulling(m member) bool {
 	how, ok := p.in.Seen.Pulling[m.Name]
 	if ok {
-		p.waits = append(p.waits, wait{why: fmt.Sprintf("container %s waits for its image: %s", m.Name, how)})
+		p.waits = append(p.waits, pause{why: fmt.Sprintf("container %s waits for its image: %s", m.Name, how)})
 	}
 	return ok
 }

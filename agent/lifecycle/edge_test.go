@@ -6,6 +6,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/davit-agent/davit/agent/lifecycle/conditions"
 	"github.com/davit-agent/davit/runtime"
 )
 
@@ -182,11 +183,11 @@ func TestPhaseOfWaitingSidecar(t *testing.T) {
 	w := up(t, always, "s:s1", "a")
 	s := w.status()
 	s.InitContainerStatuses[0].State = v1.ContainerState{Waiting: &v1.ContainerStateWaiting{}}
-	if got := phase(w.pod, &w.facts, &s); got != v1.PodPending {
+	if got := conditions.Phase(w.pod, &s); got != v1.PodPending {
 		t.Errorf("phase %s", got)
 	}
 	s.InitContainerStatuses[0].LastTerminationState.Terminated = &v1.ContainerStateTerminated{}
-	if got := phase(w.pod, &w.facts, &s); got != v1.PodRunning {
+	if got := conditions.Phase(w.pod, &s); got != v1.PodRunning {
 		t.Errorf("phase %s", got)
 	}
 }

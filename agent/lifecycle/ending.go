@@ -4,6 +4,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle/restart"
 )
 
 // outcome tells whether the pod is over, so that no container of it is started
@@ -22,13 +24,13 @@ func outcome(pod *v1.Pod, f *Facts) (phase v1.PodPhase, message string, over boo
 	gen := f.Sandbox.Generation
 	for _, m := range inits(pod) {
 		a := f.Containers[m.Name].Current
-		if m.kind == kindInit && a.in(gen) && a.Exit != nil && a.Exit.Code != 0 && !restartable(pod, m, a.Exit.Code) {
+		if m.kind == kindInit && a.in(gen) && a.Exit != nil && a.Exit.Code != 0 && !restartable(pod, m, a) {
 			return v1.PodFailed, "", true
 		}
 	}
 	if pod.Spec.RestartPolicy == v1.RestartPolicyNever {
 		for _, m := range members(pod) {
-			if a := f.Containers[m.Name].Current; a.ran() && !a.in(gen) {
+			if a := f.Containers[m.Name].Current; m.kind != kindEphemeral && a.ran() && f.Sandbox.lost(a) {
 				return v1.PodFailed, messageLost, true
 			}
 		}
@@ -42,7 +44,7 @@ func mainsDone(pod *v1.Pod, f *Facts) (done, good bool) {
 	good = true
 	for _, m := range mains(pod) {
 		a := f.Containers[m.Name].Current
-		if a == nil || a.Exit == nil || restartable(pod, m, a.Exit.Code) {
+		if a == nil || a.Exit == nil || wanted(pod, f, m) {
 			return false, false
 		}
 		good = good && a.Exit.Code == 0
@@ -79,6 +81,41 @@ func settle(pod *v1.Pod, f *Facts, certain bool, now time.Time) {
 	f.Ended = &Ended{Phase: phase, Message: message, At: now}
 	if f.Evicted != nil {
 		f.Ended.Reason = f.Evicted.Reason
+	}
+}
+
+// expire ends a pod that has been active for as long as it may. kubelet counts
+// from status.startTime.
+func expire(pod *v1.Pod, f *Facts, now time.Time) {
+	t, limited := expiry(pod, f)
+	if _, _, over := outcome(pod, f); over || !limited || now.Before(t) || f.Deletion != nil || f.Ended != nil {
+		return
+	}
+	f.Evicted = &Eviction{At: now, Reason: reasonDeadline, Message: "Pod was active on the node longer than the specified deadline"}
+}
+
+// expiry returns when the pod has been active for as long as it may.
+func expiry(pod *v1.Pod, f *Facts) (t time.Time, limited bool) {
+	s := pod.Spec.ActiveDeadlineSeconds
+	if s == nil || f.Accepted.IsZero() {
+		return time.Time{}, false
+	}
+	return f.Accepted.Add(time.Duration(*s) * time.Second), true
+}
+
+// restartAll begins a new round if a container exited in a way that restarts
+// all of its pod (KEP-5532).
+func restartAll(pod *v1.Pod, f *Facts) {
+	if f.Deletion != nil || f.Ended != nil || f.Evicted != nil {
+		return
+	}
+	for _, m := range members(pod) {
+		a := f.Containers[m.Name].Current
+		if a.in(f.Sandbox.Generation) && a.Exit != nil && a.Probed.Failed == nil && restart.All(m.Container, a.Exit.Code) {
+			f.Sandbox.Generation++
+			f.Sandbox.Rounds++
+			return
+		}
 	}
 }
 

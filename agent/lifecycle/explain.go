@@ -7,6 +7,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle/wait"
 )
 
 // Explanation tells why a pod is where it is, what it waits for, what happens
@@ -18,7 +20,7 @@ type Explanation struct {
 	Since time.Time `json:"since,omitzero"`
 	// Waits is what the pod waits for; empty: for nothing. The pod's own come
 	// first, then the containers' in the order of the spec.
-	Waits []Wait `json:"waits,omitempty"`
+	Waits []wait.Wait `json:"waits,omitempty"`
 	// Next is what happens when nothing else does, ordered by time; empty:
 	// nothing until something changes.
 	Next       []Coming               `json:"next,omitempty"`
@@ -35,40 +37,9 @@ type Dying struct {
 	Reason string    `json:"reason"`
 }
 
-// Cause is why something waits.
-type Cause string
-
-// The causes.
-const (
-	CauseRuntimeDown  Cause = "RuntimeDown"  // the container runtime does not answer
-	CauseStopping     Cause = "Stopping"     // what has to stop still runs
-	CauseAdmission    Cause = "Admission"    // the node cannot take the pod on: too many pods, no address, no disk
-	CauseSetup        Cause = "Setup"        // volumes, namespaces or network cannot be made
-	CausePulling      Cause = "Pulling"      // the image is on its way
-	CausePullFailed   Cause = "PullFailed"   // the image could not be pulled
-	CauseImageMissing Cause = "ImageMissing" // the image is not here and may not be pulled
-	CauseImageName    Cause = "ImageName"    // the image's name does not parse
-	CauseConfig       Cause = "Config"       // a ConfigMap, a Secret or a key of it is missing
-	CauseCreate       Cause = "Create"       // creating the container fails
-	CauseStart        Cause = "Start"        // starting it fails
-	CauseSignal       Cause = "Signal"       // it cannot be signalled
-	CauseCrashLoop    Cause = "CrashLoop"    // it ended more than once
-	CauseInit         Cause = "Init"         // an init container or sidecar before it is not that far
-)
-
 // ReasonAdmission is the reason of a sandbox's failure when the pod could not even
 // be accepted.
 const ReasonAdmission = "FailedAdmission"
-
-// Wait is one thing that is waited for.
-type Wait struct {
-	Cause     Cause     `json:"cause"`
-	Container string    `json:"container,omitempty"` // who waits; "": the pod
-	For       []string  `json:"for,omitempty"`       // the containers it waits for
-	Detail    string    `json:"detail"`
-	Tries     int32     `json:"tries,omitempty"` // that failed in a row
-	Until     time.Time `json:"until,omitzero"`  // when it is tried again, or forced; zero: when it happens
-}
 
 // Coming is something that will happen.
 type Coming struct {
@@ -111,7 +82,7 @@ func Explain(in Input) Explanation {
 		e.Deletion = &Dying{Since: d.At, Until: d.At.Add(d.Grace), Reason: d.Reason}
 	}
 	e.Waits = waitsOf(in, p.plan.Again)
-	if len(e.Waits) == 0 || e.Waits[0].Cause != CauseAdmission { // else no plan is carried out
+	if len(e.Waits) == 0 || e.Waits[0].Cause != wait.Admission { // else no plan is carried out
 		e.Next = coming(p, e.Waits)
 	}
 	e.Why = e.why(in.Pod, status)
@@ -119,12 +90,12 @@ func Explain(in Input) Explanation {
 }
 
 // waitsOf returns what the pod and its containers wait for. again is the plan's.
-func waitsOf(in Input, again time.Time) []Wait {
+func waitsOf(in Input, again time.Time) []wait.Wait {
 	f := &in.Facts
 	_, _, over := outcome(in.Pod, f)
 	switch {
 	case in.Seen.RuntimeDown:
-		return []Wait{{Cause: CauseRuntimeDown, Detail: "the container runtime does not answer", Until: again}}
+		return []wait.Wait{{Cause: wait.RuntimeDown, Detail: "the container runtime does not answer", Until: again}}
 	case f.Deletion != nil:
 		return append(stopping(in, again, "the pod is deleted: "+f.Deletion.Reason), failedSignals(in)...)
 	case f.Ended == nil && f.Evicted != nil:
@@ -133,13 +104,13 @@ func waitsOf(in Input, again time.Time) []Wait {
 		return append(stopping(in, again, "the pod is over"), failedSignals(in)...)
 	case f.Sandbox.ReadyAt.IsZero():
 		if x := f.Sandbox.Failure; x != nil && x.Reason == ReasonAdmission {
-			return []Wait{{Cause: CauseAdmission, Detail: x.Message}}
+			return []wait.Wait{{Cause: wait.Admission, Detail: x.Message}}
 		} else if x != nil {
-			return []Wait{{Cause: CauseSetup, Detail: x.Message, Tries: x.Count, Until: in.Seen.retrySetup(x)}}
+			return []wait.Wait{{Cause: wait.Setup, Detail: x.Message, Tries: x.Count, Until: in.Seen.retrySetup(x)}}
 		}
 		return stopping(in, again, "its sandbox was lost")
 	}
-	var ws []Wait
+	var ws []wait.Wait
 	for _, m := range members(in.Pod) {
 		if w, ok := waitOf(in, m); ok {
 			ws = append(ws, w)
@@ -149,60 +120,86 @@ func waitsOf(in Input, again time.Time) []Wait {
 }
 
 // stopping tells which containers still run that should not.
-func stopping(in Input, until time.Time, why string) []Wait {
+func stopping(in Input, until time.Time, why string) []wait.Wait {
 	var alive []string
 	for _, m := range members(in.Pod) {
-		if in.Facts.Containers[m.Name].Current.running() {
-			alive = append(alive, m.Name)
+		a := in.Facts.Containers[m.Name].Current
+		if !a.running() {
+			continue
+		}
+		alive = append(alive, m.Name)
+		if h := a.PreStop; h != nil && h.Ended.IsZero() && a.TermAt.IsZero() {
+			why += "; the preStop hook of container " + m.Name + " runs"
 		}
 	}
 	if len(alive) == 0 {
 		return nil
 	}
-	return []Wait{{Cause: CauseStopping, For: alive, Detail: why, Until: until}}
+	return []wait.Wait{{Cause: wait.Stopping, For: alive, Detail: why, Until: until}}
 }
 
-func failedSignals(in Input) []Wait {
-	var ws []Wait
+func failedSignals(in Input) []wait.Wait {
+	var ws []wait.Wait
 	for _, m := range members(in.Pod) {
 		if cf := in.Facts.Containers[m.Name]; cf.Failure != nil && cf.Current.running() {
-			ws = append(ws, Wait{Cause: CauseSignal, Container: m.Name, Detail: cf.Failure.Message, Tries: cf.Failure.Count, Until: retrySignal(cf.Failure)})
+			ws = append(ws, wait.Wait{Cause: wait.Signal, Container: m.Name, Detail: cf.Failure.Message, Tries: cf.Failure.Count, Until: retrySignal(cf.Failure)})
 		}
 	}
 	return ws
 }
 
 // waitOf tells what m waits for, in a pod that should live.
-func waitOf(in Input, m member) (Wait, bool) {
+func waitOf(in Input, m member) (wait.Wait, bool) {
 	f, now := &in.Facts, stamp(in.Now)
 	cf := f.Containers[m.Name]
 	a := cf.Current
-	if a.running() || !a.pending() && !wanted(in.Pod, f, m) {
-		return Wait{}, false
+	w := wait.Wait{Container: m.Name}
+	if a.running() {
+		w.Cause, w.Detail = runningWait(m, a)
+		return w, w.Cause != ""
 	}
-	w := Wait{Container: m.Name}
+	if !a.pending() && !wanted(in.Pod, f, m) {
+		return wait.Wait{}, false
+	}
 	if how, pulling := in.Seen.Pulling[m.Name]; pulling {
-		w.Cause, w.Detail = CausePulling, how
+		w.Cause, w.Detail = wait.Pulling, how
 		return w, true
 	}
 	if x := cf.Failure; x != nil {
 		w.Cause, w.Detail, w.Tries, w.Until = failureCause(x, a), x.Reason+": "+x.Message, x.Count, in.Seen.retryCreate(x)
-		if w.Cause == CauseStart {
+		if w.Cause == wait.Start {
 			w.Until = retryStart(x)
 		}
 		return w, true
 	}
 	if until := cf.BackOff.Until; a.in(f.Sandbox.Generation) && a.Exit != nil && until.After(now) {
-		w.Cause, w.Until, w.Tries = CauseCrashLoop, until, cf.RestartCount+1
+		w.Cause, w.Until, w.Tries = wait.CrashLoop, until, cf.RestartCount+1
 		w.Detail = "it " + ended(a.Exit)
 		return w, true
 	}
 	if before, ok := blocker(in, m); ok {
-		w.Cause, w.For = CauseInit, []string{before.Name}
+		w.Cause, w.For = wait.Init, []string{before.Name}
 		w.Detail = fmt.Sprintf("%s %s %s", before.kind, before.Name, progress(f.Containers[before.Name].Current, before.kind))
 		return w, true
 	}
-	return Wait{}, false
+	return wait.Wait{}, false
+}
+
+// runningWait tells what m, which runs, waits for; "": nothing.
+func runningWait(m member, a *Attempt) (wait.Cause, string) {
+	switch x := a.Probed.Failed; {
+	case x != nil:
+		return wait.Unhealthy, fmt.Sprintf("it is stopped since its %s probe failed: %s", x.Probe, x.Message)
+	case a.startFailed():
+		return wait.Unhealthy, "it is stopped since its postStart hook failed: " + a.PostStart.Failure
+	case !m.settled(a):
+		return wait.Hook, "its postStart hook has not ended yet"
+	case !m.started(a):
+		return wait.Probe, "its startup probe has not succeeded yet"
+	case m.kind != kindInit && !m.ready(a):
+		return wait.Probe, "its readiness probe does not succeed"
+	}
+	return "", ""
 }
 
 // ended tells people of an exit.
@@ -219,26 +216,28 @@ func progress(a *Attempt, k kind) string {
 	switch {
 	case a.running() && k == kindInit:
 		return "still runs"
+	case a.running():
+		return "has not passed its startup probe or postStart hook yet"
 	case a == nil || a.Exit == nil:
 		return "has not started yet"
 	}
 	return ended(a.Exit)
 }
 
-func failureCause(x *Failure, a *Attempt) Cause {
+func failureCause(x *Failure, a *Attempt) wait.Cause {
 	switch {
 	case x.pullFailed():
-		return CausePullFailed
+		return wait.PullFailed
 	case x.Reason == reasonNeverPull:
-		return CauseImageMissing
+		return wait.ImageMissing
 	case x.Reason == "InvalidImageName":
-		return CauseImageName
+		return wait.ImageName
 	case x.Reason == "CreateContainerConfigError":
-		return CauseConfig
+		return wait.Config
 	case a.pending() && !a.Starting.IsZero():
-		return CauseStart
+		return wait.Start
 	}
-	return CauseCreate
+	return wait.Create
 }
 
 // blocker returns the init container or sidecar for which m has to wait.
@@ -250,7 +249,7 @@ func blocker(in Input, m member) (member, bool) {
 		switch {
 		case before.Name == m.Name:
 			return member{}, false
-		case i < front, before.kind == kindSidecar && a.running():
+		case i < front, before.kind == kindSidecar && before.started(a):
 		case before.kind == kindInit && a.in(gen) && a.Exit != nil && a.Exit.Code == 0:
 		default:
 			return before, true
@@ -273,14 +272,14 @@ func (s Step) Describe() string {
 
 // coming returns what p plans, and what it waits for in terms of what happens
 // then.
-func coming(p *planner, waits []Wait) []Coming {
+func coming(p *planner, waits []wait.Wait) []Coming {
 	var out []Coming
 	for _, s := range p.plan.Steps {
 		out = append(out, Coming{At: p.now, What: s.Describe(), Container: s.Container})
 	}
 	acts := map[time.Time]bool{}
 	for _, w := range waits {
-		if act := w.act(); act != "" && w.Until.After(p.now) {
+		if act := w.Act(); act != "" && w.Until.After(p.now) {
 			out = append(out, Coming{At: w.Until, What: act, Container: w.Container})
 			acts[w.Until] = true
 		}
@@ -294,39 +293,10 @@ func coming(p *planner, waits []Wait) []Coming {
 	return out
 }
 
-const whenChanged = ", sooner if a ConfigMap or Secret changes"
-
-// act tells what happens when the wait is over.
-func (w Wait) act() string {
-	switch w.Cause {
-	case CauseRuntimeDown:
-		return "the container runtime is asked again"
-	case CauseStopping:
-		return "what still runs then is killed: " + strings.Join(w.For, ", ")
-	case CauseSetup:
-		return "setting up the pod is tried again" + whenChanged
-	case CausePullFailed:
-		return "the image of container " + w.Container + " is pulled again"
-	case CauseConfig:
-		return "creating container " + w.Container + " is tried again" + whenChanged
-	case CauseImageMissing:
-		return "creating container " + w.Container + " is tried again, sooner if the image is loaded"
-	case CauseImageName, CauseCreate:
-		return "creating container " + w.Container + " is tried again"
-	case CauseStart:
-		return "starting container " + w.Container + " is tried again"
-	case CauseSignal:
-		return "container " + w.Container + " is signalled again"
-	case CauseCrashLoop:
-		return "container " + w.Container + " is started again"
-	}
-	return ""
-}
-
 // why is the one sentence.
 func (e *Explanation) why(pod *v1.Pod, s v1.PodStatus) string {
 	if len(e.Waits) > 0 {
-		return e.Waits[0].sentence()
+		return e.Waits[0].Sentence()
 	}
 	switch {
 	case e.Deletion != nil:
@@ -365,36 +335,14 @@ func (e *Explanation) failures() string {
 	return strings.Join(out, ", ")
 }
 
-func (w Wait) sentence() string {
-	who := "the pod"
-	if w.Container != "" {
-		who = "container " + w.Container
-	}
-	switch w.Cause {
-	case CauseRuntimeDown:
-		return w.Detail
-	case CauseStopping:
-		return fmt.Sprintf("%s; still running: %s", w.Detail, strings.Join(w.For, ", "))
-	case CauseAdmission:
-		return "the node cannot take the pod on, and tries again every few seconds: " + w.Detail
-	case CauseSetup:
-		return "setting up the pod failed: " + w.Detail
-	case CausePulling:
-		return who + " waits for its image: " + w.Detail
-	case CauseCrashLoop:
-		return who + " does not keep running: " + w.Detail
-	case CauseInit:
-		return fmt.Sprintf("%s waits: %s", who, w.Detail)
-	}
-	return who + " cannot run: " + w.Detail
-}
-
 // String names the kind for people.
-func (k kind) String() string { return [...]string{"container", "init container", "sidecar"}[k] }
+func (k kind) String() string {
+	return [...]string{"container", "init container", "sidecar", "ephemeral container"}[k]
+}
 
 func explainContainers(in Input, s v1.PodStatus) []ContainerExplanation {
 	byName := map[string]v1.ContainerStatus{}
-	for _, c := range append(slices.Clone(s.InitContainerStatuses), s.ContainerStatuses...) {
+	for _, c := range slices.Concat(s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses) {
 		byName[c.Name] = c
 	}
 	out := []ContainerExplanation{}

@@ -2,9 +2,12 @@ package lifecycle
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/davit-agent/davit/agent/lifecycle/wait"
 )
 
 // inShort is an explanation in a few words: why, the waits, what comes.
@@ -89,14 +92,14 @@ func TestExplainImages(t *testing.T) {
 	failing(OpCreate, "a", errBefore)(w)
 	w.idle()
 	e := Explain(w.input())
-	if len(e.Waits) != 1 || e.Waits[0].Cause != CausePullFailed || e.Waits[0].Tries != 1 || e.Waits[0].Until.Sub(w.now) != 10*time.Second {
+	if len(e.Waits) != 1 || e.Waits[0].Cause != wait.PullFailed || e.Waits[0].Tries != 1 || e.Waits[0].Until.Sub(w.now) != 10*time.Second {
 		t.Errorf("%+v", e.Waits)
 	}
 	if n := e.Next[len(e.Next)-1]; n.What != "the image of container a is pulled again" || !strings.Contains(e.Why, "container a cannot run: ErrImagePull: ") {
 		t.Errorf("why %q, next %+v", e.Why, e.Next)
 	}
-	for reason, want := range map[string]Cause{
-		"ErrImageNeverPull": CauseImageMissing, "InvalidImageName": CauseImageName, "CreateContainerConfigError": CauseConfig, "CreateContainerError": CauseCreate,
+	for reason, want := range map[string]wait.Cause{
+		"ErrImageNeverPull": wait.ImageMissing, "InvalidImageName": wait.ImageName, "CreateContainerConfigError": wait.Config, "CreateContainerError": wait.Create,
 	} {
 		in := w.input()
 		in.Facts = Apply(in.Pod, in.Facts, Step{Op: OpCreate, Container: "a"}, Result{Reason: reason, Message: "why"}, w.now)
@@ -112,7 +115,7 @@ func TestExplainSetup(t *testing.T) {
 	failing(OpSetup, "", errBefore)(w)
 	w.idle()
 	e := Explain(w.input())
-	if len(e.Waits) != 1 || e.Waits[0].Cause != CauseSetup || e.Waits[0].Until.Sub(w.now) != time.Second ||
+	if len(e.Waits) != 1 || e.Waits[0].Cause != wait.Setup || e.Waits[0].Until.Sub(w.now) != time.Second ||
 		len(e.Next) != 1 || e.Next[0].What != "setting up the pod is tried again, sooner if a ConfigMap or Secret changes" || !strings.HasPrefix(e.Why, "setting up the pod failed: ") {
 		t.Errorf("%+v", e)
 	}
@@ -175,7 +178,10 @@ func (w *world) checkExplained(in Input, plan Plan) {
 		w.t.Fatalf("the plan looks again at %v, the next that is told: %s", plan.Again, toJSON(e.Next))
 	}
 	for _, x := range e.Waits {
-		if x.Container != "" && x.Cause != CauseSignal && in.Facts.Containers[x.Container].Current.running() {
+		if slices.Contains([]wait.Cause{wait.Signal, wait.Hook, wait.Probe, wait.Unhealthy}, x.Cause) {
+			continue // these are of what runs
+		}
+		if x.Container != "" && in.Facts.Containers[x.Container].Current.running() {
 			w.t.Fatalf("container %s runs and waits: %s", x.Container, toJSON(x))
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle/restart"
 )
 
 // Facts is what is recorded of a pod beside its spec: everything that Decide
@@ -34,8 +36,11 @@ type SandboxFacts struct {
 	ReadyAt time.Time `json:"readyAt,omitzero"` // zero: not set up, or taken down
 	// Generation counts setups that came after a loss (reboot, lost namespace);
 	// containers of an older generation do not count as started in this one.
-	Generation uint32   `json:"generation,omitempty"`
-	Failure    *Failure `json:"failure,omitempty"` // of the last OpSetup
+	Generation uint32 `json:"generation,omitempty"`
+	// Rounds of these, the newest, began because a rule restarted all containers
+	// (KEP-5532), and not by a loss.
+	Rounds  uint32   `json:"rounds,omitempty"`
+	Failure *Failure `json:"failure,omitempty"` // of the last OpSetup
 	// TornDown: OpTeardown is done and no OpSetup was tried since, so nothing of
 	// the sandbox is left. (ReadyAt cannot tell: it is zero after a loss, too.)
 	TornDown bool `json:"tornDown,omitempty"`
@@ -54,10 +59,7 @@ type ContainerFacts struct {
 }
 
 // BackOff is the state of crash-loop back-off.
-type BackOff struct {
-	Delay time.Duration `json:"delay,omitempty"` // of the current wait; doubles
-	Until time.Time     `json:"until,omitzero"`  // not to be tried before
-}
+type BackOff = restart.BackOff
 
 // Attempt is one attempt to run a container.
 type Attempt struct {
@@ -75,6 +77,34 @@ type Attempt struct {
 	// TermAt and KillAt tell when the stop signal and SIGKILL were sent.
 	TermAt time.Time `json:"termAt,omitzero"`
 	KillAt time.Time `json:"killAt,omitzero"`
+	User   *User     `json:"user,omitempty"`
+	// PostStart and PreStop are set when the hook was begun.
+	PostStart *Hook  `json:"postStart,omitempty"`
+	PreStop   *Hook  `json:"preStop,omitempty"`
+	Probed    Probed `json:"probed,omitzero"`
+}
+
+// User is whom a container runs as.
+type User struct {
+	UID    int64   `json:"uid"`
+	GID    int64   `json:"gid"`
+	Groups []int64 `json:"groups,omitempty"` // supplementary
+}
+
+// Hook is one of a container's lifecycle hooks. One that has not ended is begun
+// again by the next process: hooks run at least once.
+type Hook struct {
+	Began   time.Time `json:"began"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Failure string    `json:"failure,omitempty"`
+}
+
+// Probed is what the probes of an attempt have come to. It means nothing for
+// probes that the container does not have.
+type Probed struct {
+	Started bool       `json:"started,omitempty"` // the startup probe has succeeded
+	Ready   bool       `json:"ready,omitempty"`
+	Failed  *Unhealthy `json:"failed,omitempty"` // the attempt is to be stopped
 }
 
 // Exit is how an attempt ended, as it is reported.
@@ -103,7 +133,7 @@ type Deletion struct {
 // Eviction is why the node ends a pod: it will be Failed, with this reason.
 type Eviction struct {
 	At      time.Time `json:"at"`
-	Reason  string    `json:"reason"` // Evicted
+	Reason  string    `json:"reason"` // Evicted or DeadlineExceeded
 	Message string    `json:"message"`
 }
 

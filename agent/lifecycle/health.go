@@ -2,6 +2,8 @@ package lifecycle
 
 import (
 	"time"
+
+	v1 "k8s.io/api/core/v1"
 )
 
 // Probing is a running attempt of a container that has probes, with what is
@@ -14,6 +16,26 @@ type Probing struct {
 	Ready     bool      // as its readiness probe has it
 	// Stopping: it is being stopped; only its readiness is still of interest.
 	Stopping bool
+}
+
+// Probings returns what of the pod is to be probed, in the order of the spec.
+// A container whose postStart hook runs has not started yet, as kubelet has it.
+func Probings(pod *v1.Pod, f Facts) []Probing {
+	var out []Probing
+	_, _, over := outcome(pod, &f)
+	stopping := over || f.Deletion != nil || f.Ended != nil
+	for _, m := range members(pod) {
+		a := f.Containers[m.Name].Current
+		if m.StartupProbe == nil && m.LivenessProbe == nil && m.ReadinessProbe == nil || !a.running() || m.starting(a) {
+			continue
+		}
+		out = append(out, Probing{
+			Container: m.Name, ID: a.ID, StartedAt: a.StartedAt,
+			Started: m.started(a), Ready: a.Probed.Ready,
+			Stopping: stopping || a.stopsAlone() || !a.stopBegan().IsZero(),
+		})
+	}
+	return out
 }
 
 // Health is what the probes of one attempt have come to.

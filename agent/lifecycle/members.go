@@ -4,15 +4,18 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle/restart"
 )
 
 // kind tells what a container's end and restart mean for its pod.
 type kind int
 
 const (
-	kindMain    kind = iota // in spec.containers
-	kindInit                // runs to completion before what stands after it
-	kindSidecar             // an init container with restartPolicy Always
+	kindMain      kind = iota // in spec.containers
+	kindInit                  // runs to completion before what stands after it
+	kindSidecar               // an init container with restartPolicy Always
+	kindEphemeral             // added to a running pod; runs once
 )
 
 // member is a container of the spec with its kind.
@@ -27,7 +30,7 @@ func inits(pod *v1.Pod) []member {
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
 		k := kindInit
-		if c.RestartPolicy != nil && *c.RestartPolicy == v1.ContainerRestartPolicyAlways {
+		if restart.Sidecar(c) {
 			k = kindSidecar
 		}
 		ms = append(ms, member{c, k})
@@ -44,27 +47,39 @@ func mains(pod *v1.Pod) []member {
 	return ms
 }
 
-// members returns all containers of the spec: inits, then mains.
-func members(pod *v1.Pod) []member { return append(inits(pod), mains(pod)...) }
-
-// restartable tells whether m is run again, sooner or later, after it exited
-// with code while its pod lives.
-func restartable(pod *v1.Pod, m member, code int32) bool {
-	if m.kind == kindSidecar {
-		return true
+// ephemerals returns the ephemeral containers in the order of the spec.
+func ephemerals(pod *v1.Pod) []member {
+	var ms []member
+	for i := range pod.Spec.EphemeralContainers {
+		ms = append(ms, member{(*v1.Container)(&pod.Spec.EphemeralContainers[i].EphemeralContainerCommon), kindEphemeral})
 	}
-	policy := pod.Spec.RestartPolicy
-	if m.RestartPolicy != nil {
-		policy = v1.RestartPolicy(*m.RestartPolicy)
-	}
-	switch {
-	case policy == v1.RestartPolicyNever:
-		return false
-	case m.kind == kindInit, policy == v1.RestartPolicyOnFailure:
-		return code != 0
-	}
-	return true
+	return ms
 }
+
+// members returns all containers of the spec: inits, then mains, then ephemeral
+// ones.
+func members(pod *v1.Pod) []member {
+	return append(append(inits(pod), mains(pod)...), ephemerals(pod)...)
+}
+
+// restartable tells whether m is run again, sooner or later, after a, its
+// current attempt, exited while its pod lives.
+func restartable(pod *v1.Pod, m member, a *Attempt) bool {
+	switch {
+	case m.kind == kindEphemeral:
+		return false
+	case m.kind == kindSidecar:
+		return true
+	case m.kind == kindInit && a.Exit.Code == 0:
+		return false
+	case a.Probed.Failed != nil:
+		return restart.AfterStop(pod, m.Container)
+	}
+	return restart.AfterExit(pod, m.Container, a.Exit.Code)
+}
+
+// startFailed: its postStart hook failed, so it is to be stopped.
+func (a *Attempt) startFailed() bool { return a.PostStart != nil && a.PostStart.Failure != "" }
 
 // specGrace is the pod's own grace period, for stops that nobody asked for.
 func specGrace(pod *v1.Pod) time.Duration {
@@ -115,8 +130,60 @@ func wanted(pod *v1.Pod, f *Facts, m member) bool {
 		return true
 	case a.Exit == nil:
 		return false
-	case m.kind != kindMain && !a.in(f.Sandbox.Generation):
-		return true // initialisation is repeated in a new sandbox
+	case m.kind == kindEphemeral:
+		return false
+	case !a.in(f.Sandbox.Generation) && (m.kind != kindMain || !f.Sandbox.lost(a)):
+		return true // initialisation is repeated in a new sandbox, and all is when a rule says so
 	}
-	return restartable(pod, m, a.Exit.Code)
+	return restartable(pod, m, a)
+}
+
+// lost tells whether the sandbox of a was lost.
+func (s *SandboxFacts) lost(a *Attempt) bool { return a.Generation < s.Generation-s.Rounds }
+
+// settled: it runs, and its postStart hook, if any, has succeeded.
+func (m member) settled(a *Attempt) bool {
+	return a.running() && (!m.hooked(PostStart) || a.PostStart != nil && !a.PostStart.Ended.IsZero() && a.PostStart.Failure == "")
+}
+
+// hooked tells whether m has a hook of that kind.
+func (m member) hooked(kind HookKind) bool {
+	switch l := m.Lifecycle; {
+	case l == nil:
+		return false
+	case kind == PostStart:
+		return l.PostStart != nil
+	default:
+		return l.PreStop != nil
+	}
+}
+
+// hook returns the record of a hook; nil: it was not begun.
+func (a *Attempt) hook(kind HookKind) *Hook {
+	if kind == PostStart {
+		return a.PostStart
+	}
+	return a.PreStop
+}
+
+// begin notes that a hook was begun, unless that is on record.
+func (a *Attempt) begin(kind HookKind, now time.Time) {
+	if a.hook(kind) != nil {
+		return
+	}
+	if h := (&Hook{Began: now}); kind == PostStart {
+		a.PostStart = h
+	} else {
+		a.PreStop = h
+	}
+}
+
+// started: it is settled and its startup probe, if any, has succeeded.
+func (m member) started(a *Attempt) bool {
+	return m.settled(a) && (m.StartupProbe == nil || a.Probed.Started)
+}
+
+// ready: it is started and its readiness probe, if any, succeeds.
+func (m member) ready(a *Attempt) bool {
+	return m.started(a) && (m.ReadinessProbe == nil || a.Probed.Ready)
 }

@@ -5,6 +5,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/davit-agent/davit/agent/lifecycle/conditions"
 	"github.com/davit-agent/davit/runtime"
 )
 
@@ -17,7 +18,7 @@ const (
 func Accept(pod *v1.Pod, bootID string, now time.Time) Facts {
 	f := Facts{Format: runtime.FormatVersion, BootID: bootID, Accepted: stamp(now)}
 	for _, c := range pod.Status.Conditions {
-		if ours(c.Type) { // their transition times are kept
+		if conditions.Ours(c.Type) { // their transition times are kept
 			f.Conditions = append(f.Conditions, c)
 		}
 	}
@@ -44,8 +45,35 @@ func Observe(pod *v1.Pod, f Facts, seen Seen, now time.Time) Facts {
 			f.put(m.Name, observeAttempt(cf, c, absent, now))
 		}
 	}
+	observeHealth(&f, seen, now)
+	expire(pod, &f, now)
+	restartAll(pod, &f)
 	settle(pod, &f, !seen.RuntimeDown, now)
 	return f
+}
+
+// observeHealth folds in what probes and hooks have come to. What has failed
+// for good stays so for the attempt.
+func observeHealth(f *Facts, seen Seen, now time.Time) {
+	for name, h := range seen.Health {
+		if a := f.Containers[name].Current; a.running() && a.ID == h.ID {
+			a.Probed.Started = a.Probed.Started || h.Started
+			a.Probed.Ready = h.Ready
+			if a.Probed.Failed == nil {
+				a.Probed.Failed = copyOf(h.Failed)
+			}
+		}
+	}
+	for _, cf := range f.Containers {
+		for _, h := range seen.Hooks {
+			if a := cf.Current; a != nil && a.ID == h.ID {
+				a.begin(h.Kind, now)
+				if r := a.hook(h.Kind); h.Done && r.Ended.IsZero() {
+					r.Ended, r.Failure = now, h.Failure
+				}
+			}
+		}
+	}
 }
 
 // observeSandbox notes the loss of the sandbox, which starts a new generation,

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -32,6 +33,13 @@ type Seen struct {
 	// of this node, last changed: what failed before that for want of one of
 	// them is tried again without its back-off.
 	ObjectsAt, ImagesAt time.Time
+	Health              map[string]Health // by container, as far as its probes are run by this process
+	Hooks               []HookSeen        // those that this process began
+}
+
+// hooking tells whether this process has begun the hook of an attempt.
+func (s *Seen) hooking(id string, kind HookKind) bool {
+	return slices.ContainsFunc(s.Hooks, func(h HookSeen) bool { return h.ID == id && h.Kind == kind })
 }
 
 // Op is what a step does.
@@ -42,6 +50,7 @@ const (
 	OpSetup    Op = "setup"    // volumes, cgroup, sandbox, network, files of the pod
 	OpCreate   Op = "create"   // runtime.Create of one attempt
 	OpStart    Op = "start"    // runtime.Start
+	OpHook     Op = "hook"     // begin a lifecycle hook; Seen.Hooks tells how it ends
 	OpSignal   Op = "signal"   // runtime.Signal
 	OpRemove   Op = "remove"   // runtime.Delete; the exit is recorded by then
 	OpTeardown Op = "teardown" // the opposite of OpSetup
@@ -55,7 +64,9 @@ type Step struct {
 	Attempt   uint32
 	ID        string // runtime.ContainerID, for the container steps
 	Signal    string // "SIGTERM", for OpSignal; "" is the image's STOPSIGNAL, else SIGTERM
-	Why       string // for people
+	Hook      HookKind
+	Deadline  time.Time // of OpHook; zero: none
+	Why       string    // for people
 }
 
 // Result is what became of a step. The zero Result is success.
@@ -66,6 +77,7 @@ type Result struct {
 	Final   bool   // of OpStart: this attempt will never run (runtime.ErrStart)
 	Image   string // of OpCreate: normalised name and ID
 	ImageID string
+	User    *User // of OpCreate: whom the container will run as
 }
 
 // Plan is what to do now, in this order, stopping at the first failure.

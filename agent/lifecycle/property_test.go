@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,74 @@ func drawPod(t *rapid.T) *v1.Pod {
 	pod := newPod(rapid.SampledFrom(policies).Draw(t, "policy"), names...)
 	grace := rapid.SampledFrom([]int64{0, 1, 30}).Draw(t, "grace")
 	pod.Spec.TerminationGracePeriodSeconds = &grace
+	one := func(name string) bool { return rapid.IntRange(0, 3).Draw(t, name) == 0 }
+	for _, m := range members(pod) {
+		if m.kind != kindInit {
+			drawExtras(t, m.Container)
+		}
+	}
+	if one("deadline") {
+		s := rapid.SampledFrom([]int64{1, 30, 3600}).Draw(t, "seconds")
+		pod.Spec.ActiveDeadlineSeconds = &s
+	}
+	if one("ephemeral") {
+		pod.Spec.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug"}}}
+	}
 	return pod
+}
+
+// drawExtras gives a container hooks, probes and rules.
+func drawExtras(t *rapid.T, c *v1.Container) {
+	one := func(name string) bool { return rapid.IntRange(0, 3).Draw(t, name) == 0 }
+	handler := &v1.LifecycleHandler{Exec: &v1.ExecAction{Command: []string{"true"}}}
+	if one("postStart") {
+		c.Lifecycle = &v1.Lifecycle{PostStart: handler}
+	}
+	if one("preStop") {
+		if c.Lifecycle == nil {
+			c.Lifecycle = &v1.Lifecycle{}
+		}
+		c.Lifecycle.PreStop = handler
+	}
+	probe := func(name string) *v1.Probe {
+		if !one(name) {
+			return nil
+		}
+		return &v1.Probe{}
+	}
+	c.StartupProbe, c.LivenessProbe, c.ReadinessProbe = probe("startup"), probe("liveness"), probe("readiness")
+	if c.LivenessProbe != nil && one("probe grace") {
+		s := int64(5)
+		c.LivenessProbe.TerminationGracePeriodSeconds = &s
+	}
+	if c.RestartPolicy == nil && one("rules") {
+		never := v1.ContainerRestartPolicyNever
+		c.RestartPolicy = &never
+		c.RestartPolicyRules = []v1.ContainerRestartRule{{
+			Action: rapid.SampledFrom([]v1.ContainerRestartRuleAction{v1.ContainerRestartRuleActionRestart, v1.ContainerRestartRuleActionRestartAllContainers}).Draw(t, "action"),
+			ExitCodes: &v1.ContainerRestartRuleOnExitCodes{
+				Operator: v1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{42}},
+		}}
+	}
+}
+
+// drawHealth is something that the probes of a container may come to.
+func drawHealth(t *rapid.T, w *world, c *simContainer) Health {
+	m, _ := w.kindOf(c.Name)
+	a := w.facts.Containers[c.Name].Current
+	h := Health{
+		ID:      c.ID,
+		Started: m.StartupProbe == nil || a != nil && a.Probed.Started || rapid.Bool().Draw(t, "started"),
+		Ready:   m.ReadinessProbe == nil || rapid.Bool().Draw(t, "ready"),
+	}
+	fails := rapid.IntRange(0, 4).Draw(t, "fails") == 0
+	switch {
+	case fails && m.StartupProbe != nil && !h.Started:
+		h.Failed = &Unhealthy{Probe: "startup", Message: "it failed", At: w.now}
+	case fails && m.LivenessProbe != nil && h.Started:
+		h.Failed = &Unhealthy{Probe: "liveness", Message: "it failed", At: w.now}
+	}
+	return h
 }
 
 // monitor checks what has to hold of a row of statuses.
@@ -79,7 +147,7 @@ func event(t *rapid.T, w *world) {
 	}
 	switch rapid.SampledFrom([]string{
 		"turn", "turn", "turn", "turn", "turn", "turn", "exit", "exit", "pass", "pass", "stubborn",
-		"daemon", "down", "sandbox", "reboot", "delete", "crash", "save", "oom", "evict", "absent", "pulled", "renewed",
+		"daemon", "down", "sandbox", "reboot", "delete", "crash", "save", "oom", "evict", "hook", "hook", "probe", "probe", "absent", "pulled", "renewed",
 	}).Draw(t, "event") {
 	case "exit":
 		if c := pick(runtime.StateRunning); c != nil {
@@ -111,6 +179,16 @@ func event(t *rapid.T, w *world) {
 			grace := rapid.SampledFrom([]time.Duration{0, time.Second, 30 * time.Second}).Draw(t, "grace")
 			w.facts = RequestDeletion(w.facts, grace, "test", w.now)
 			w.save()
+		}
+	case "hook":
+		if rapid.IntRange(0, 3).Draw(t, "fails") == 0 {
+			endHooks(w, "it failed")
+		} else {
+			endHooks(w, "")
+		}
+	case "probe":
+		if c := pick(runtime.StateRunning); c != nil {
+			w.health[c.ID] = drawHealth(t, w, c)
 		}
 	case "evict":
 		if rapid.IntRange(0, 9).Draw(t, "rare") == 0 {
@@ -194,6 +272,7 @@ func converge(t *rapid.T, w *world, m *monitor) {
 		m.check(t, w)
 		switch {
 		case len(plan.Steps) > 0:
+		case endHooks(w, ""), pass(w):
 		case !plan.Again.IsZero():
 			w.now = plan.Again
 		case !finishInit(w):
@@ -207,6 +286,27 @@ func converge(t *rapid.T, w *world, m *monitor) {
 	if w.partly || len(w.conts) > 0 {
 		t.Fatalf("forgotten with something left")
 	}
+}
+
+// endHooks ends all hooks that run, and reports whether there were any.
+func endHooks(w *world, failure string) (any bool) {
+	for _, h := range w.hooks {
+		if !h.Done {
+			h.Done, h.Failure, any = true, failure, true
+		}
+	}
+	return any
+}
+
+// pass has all startup and readiness probes succeed from now on, and reports
+// whether that is not on record of one yet.
+func pass(w *world) (any bool) {
+	for _, p := range Probings(w.pod, w.facts) {
+		w.health[p.ID] = Health{ID: p.ID, Started: true, Ready: true}
+		recorded := w.facts.Containers[p.Container].Current.Probed
+		any = any || !recorded.Started || !recorded.Ready
+	}
+	return any
 }
 
 // finishInit has a running init container complete.
@@ -240,7 +340,12 @@ func checkDesired(t *rapid.T, w *world) {
 		if w.live(func(c *simContainer) bool { return c.Name == m.Name }) {
 			continue
 		}
-		done := a != nil && a.Exit != nil && !restartable(w.pod, m, a.Exit.Code)
+		done := a != nil && a.Exit != nil && !wanted(w.pod, &w.facts, m)
+		if m.kind == kindInit && slices.ContainsFunc(mains(w.pod), func(m member) bool {
+			return w.facts.Containers[m.Name].Current.in(w.facts.Sandbox.Generation)
+		}) {
+			continue // how it ended may be lost, but that a main container was made tells that it did
+		}
 		if !done || m.kind == kindSidecar {
 			t.Fatalf("%s does not run: %s", m.Name, toJSON(w.facts))
 		}

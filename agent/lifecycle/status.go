@@ -8,6 +8,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle/conditions"
+	"github.com/davit-agent/davit/runtime/cgroup/qos"
 )
 
 // Status returns the pod's status as kubelet reports it. It follows from what
@@ -30,15 +33,47 @@ func Status(in Input) v1.PodStatus {
 	for _, m := range mains(in.Pod) {
 		s.ContainerStatuses = append(s.ContainerStatuses, containerStatus(in, m))
 	}
-	s.Phase = phase(in.Pod, f, &s)
+	for _, m := range ephemerals(in.Pod) {
+		c := containerStatus(in, m)
+		c.Ready, c.Started = false, nil // nobody waits for them
+		s.EphemeralContainerStatuses = append(s.EphemeralContainerStatuses, c)
+	}
+	s.Phase = conditions.Phase(in.Pod, &s)
 	if f.Ended != nil {
+		s.Phase = f.Ended.Phase
 		s.Reason, s.Message = f.Ended.Reason, f.Ended.Message
 		coverMissing(in.Pod, &s)
 	}
-	s.Conditions = conditions(in, &s)
-	// kubelet sorts these, and only these, by name.
-	slices.SortFunc(s.ContainerStatuses, func(a, b v1.ContainerStatus) int { return strings.Compare(a.Name, b.Name) })
+	s.Conditions = conditions.Of(conditionInput(in, &s))
+	// kubelet sorts these, and not the init containers, by name.
+	for _, cs := range [][]v1.ContainerStatus{s.ContainerStatuses, s.EphemeralContainerStatuses} {
+		slices.SortFunc(cs, func(a, b v1.ContainerStatus) int { return strings.Compare(a.Name, b.Name) })
+	}
 	return s
+}
+
+// QOS returns the pod's quality of service class: what the API server wrote, or
+// else what follows from the CPU and memory that the spec asks for.
+func QOS(pod *v1.Pod) v1.PodQOSClass {
+	if q := pod.Status.QOSClass; q != "" {
+		return q
+	}
+	return qos.Class(pod)
+}
+
+func conditionInput(in Input, s *v1.PodStatus) conditions.Input {
+	c := conditions.Input{
+		Pod: in.Pod, Status: s, Before: in.Facts.Conditions,
+		Sandbox: !in.Facts.Sandbox.ReadyAt.IsZero(), Now: stamp(in.Now),
+	}
+	if e := in.Facts.Evicted; e != nil && e.Reason == reasonEvicted {
+		c.Disrupted = e.Message
+	}
+	for _, m := range append(inits(in.Pod), mains(in.Pod)...) {
+		a := in.Facts.Containers[m.Name].Current
+		c.RestartingAll = c.RestartingAll || in.Facts.Sandbox.Rounds > 0 && a != nil && !a.Removed && !a.in(in.Facts.Sandbox.Generation)
+	}
+	return c
 }
 
 func setAddresses(pod *v1.Pod, f *Facts, s *v1.PodStatus) {
@@ -78,9 +113,10 @@ func containerStatus(in Input, m member) v1.ContainerStatus {
 		s.ContainerID = containerID(a)
 		s.Resources = m.Resources.DeepCopy()
 		s.AllocatedResources = m.Resources.Requests.DeepCopy()
+		s.User = a.User.status()
 	}
 	switch {
-	case a.running():
+	case a.running() && !m.starting(a):
 		s.State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(a.StartedAt)}
 	case a != nil && a.Exit != nil:
 		s.State.Terminated = terminated(a)
@@ -93,12 +129,25 @@ func containerStatus(in Input, m member) v1.ContainerStatus {
 	if s.LastTerminationState.Terminated == nil && cf.Last != nil && cf.Last.Exit != nil {
 		s.LastTerminationState.Terminated = terminated(cf.Last)
 	}
-	started := s.State.Running != nil
+	started := m.started(a)
 	s.Started = &started
-	s.Ready = started && m.kind != kindInit ||
-		m.kind == kindInit && s.State.Terminated != nil && s.State.Terminated.ExitCode == 0
+	s.Ready = m.ready(a)
+	if m.kind == kindInit {
+		s.Ready = s.State.Terminated != nil && s.State.Terminated.ExitCode == 0
+	}
 	return s
 }
+
+func (u *User) status() *v1.ContainerUser {
+	if u == nil {
+		return nil
+	}
+	return &v1.ContainerUser{Linux: &v1.LinuxContainerUser{UID: u.UID, GID: u.GID, SupplementalGroups: slices.Clone(u.Groups)}}
+}
+
+// starting: it runs, but kubelet reports it as waiting until its postStart hook
+// has succeeded.
+func (m member) starting(a *Attempt) bool { return a.running() && !m.settled(a) }
 
 // waiting returns why a container that does not run waits; nil: it has ended.
 func waiting(in Input, m member, cf ContainerFacts) *v1.ContainerStateWaiting {
@@ -119,8 +168,11 @@ func waiting(in Input, m member, cf ContainerFacts) *v1.ContainerStateWaiting {
 			}
 		}
 	}
-	if x := cf.Failure; x != nil {
+	if x := cf.Failure; x != nil && !a.running() {
 		return failureState(m, x, now)
+	}
+	if exited && a.startFailed() {
+		return &v1.ContainerStateWaiting{Reason: reasonPostStart, Message: a.PostStart.Failure}
 	}
 	if exited {
 		return nil // about to be started again

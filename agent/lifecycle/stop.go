@@ -40,13 +40,52 @@ func (p *planner) stopRules(why string) stopRules {
 // node evicts it.
 func (p *planner) endRules() stopRules {
 	e := p.f.Evicted
-	if e == nil {
+	switch {
+	case e == nil:
 		return p.stopRules("the pod is over")
+	case e.Reason == reasonDeadline:
+		return p.stopRules("the pod's activeDeadlineSeconds are over")
 	}
 	return stopRules{deadline: e.At.Add(min(evictGrace, specGrace(p.in.Pod))), why: "the node evicts the pod"}
 }
 
-// stopBegan returns when the first stop signal was sent in the sandbox to which
+// stopsAlone tells whether a is stopped for a fault of its own while its pod
+// lives.
+func (a *Attempt) stopsAlone() bool { return a.Probed.Failed != nil || a.startFailed() }
+
+// stopBegan returns when the stop of a began, with its preStop hook or with its
+// stop signal; zero: it has not.
+func (a *Attempt) stopBegan() time.Time {
+	if h := a.PreStop; h != nil && (a.TermAt.IsZero() || h.Began.Before(a.TermAt)) {
+		return h.Began
+	}
+	return a.TermAt
+}
+
+// ownRules are those of a container that stops alone: the grace of its probe,
+// or the pod's.
+func (p *planner) ownRules(m member, a *Attempt) stopRules {
+	grace, why := specGrace(p.in.Pod), ""
+	if x := a.Probed.Failed; x != nil {
+		why = x.Probe + " probe failed"
+		probe := m.LivenessProbe
+		if x.Probe == "startup" {
+			probe = m.StartupProbe
+		}
+		if probe != nil && probe.TerminationGracePeriodSeconds != nil {
+			grace = time.Duration(*probe.TerminationGracePeriodSeconds) * time.Second
+		}
+	} else {
+		why = "its postStart hook failed"
+	}
+	began := a.stopBegan()
+	if began.IsZero() {
+		began = p.now
+	}
+	return stopRules{deadline: began.Add(grace), atOnce: grace <= 0, why: why}
+}
+
+// stopBegan returns when the first hook or stop signal was sent in the sandbox to which
 // the oldest running container belongs; zero: none was.
 func (p *planner) stopBegan() (began time.Time) {
 	var alive bool
@@ -58,8 +97,11 @@ func (p *planner) stopBegan() (began time.Time) {
 	}
 	for _, m := range members(p.in.Pod) {
 		a := p.f.Containers[m.Name].Current
-		if a.in(gen) && !a.TermAt.IsZero() && (began.IsZero() || a.TermAt.Before(began)) {
-			began = a.TermAt
+		if !a.in(gen) || a.stopsAlone() {
+			continue
+		}
+		if t := a.stopBegan(); !t.IsZero() && (began.IsZero() || t.Before(began)) {
+			began = t
 		}
 	}
 	return began
@@ -68,7 +110,7 @@ func (p *planner) stopBegan() (began time.Time) {
 // windDown stops what runs and removes all else, and reports whether nothing is
 // left.
 func (p *planner) windDown(r stopRules) bool {
-	alive := p.stop(r, func(*Attempt) bool { return true })
+	alive := p.stop(r, func(member, *Attempt) bool { return true })
 	for _, m := range members(p.in.Pod) {
 		if p.f.Containers[m.Name].Current.pending() {
 			p.doTo(OpRemove, m, "", r.why)
@@ -82,16 +124,19 @@ func (p *planner) windDown(r stopRules) bool {
 // their end, and reports whether there are any: main and init containers all at
 // once, sidecars one after another in reverse order when no main container is
 // left, all within one grace.
-func (p *planner) stop(r stopRules, which func(*Attempt) bool) (alive bool) {
+func (p *planner) stop(r stopRules, which func(member, *Attempt) bool) (alive bool) {
 	var waiting bool // what a sidecar has to outlive still runs
 	halt := func(m member, turn bool) bool {
 		a := p.f.Containers[m.Name].Current
-		if !a.running() || !which(a) {
+		if !a.running() || !which(m, a) {
 			return false
 		}
 		alive = true
 		p.halt(m, r, turn)
 		return true
+	}
+	for _, m := range ephemerals(p.in.Pod) {
+		halt(m, true)
 	}
 	for _, m := range mains(p.in.Pod) {
 		waiting = halt(m, true) || waiting
@@ -115,6 +160,14 @@ func (p *planner) halt(m member, r stopRules, turn bool) {
 		return
 	}
 	cf := p.f.Containers[m.Name]
+	if a := cf.Current; a.stopsAlone() {
+		if own := p.ownRules(m, a); own.deadline.Before(r.deadline) {
+			r.deadline = own.deadline
+		}
+	}
+	if p.preStop(m, r) {
+		return
+	}
 	if cf.Current.TermAt.IsZero() {
 		late := !p.now.Before(r.deadline)
 		switch {
@@ -139,6 +192,22 @@ func (p *planner) halt(m member, r stopRules, turn bool) {
 		return
 	}
 	p.kill(m, r)
+}
+
+// preStop runs m's preStop hook, if it has one and there is time, and reports
+// whether the stop signal has to wait for it. Sidecars' hooks run at once, like
+// all others.
+func (p *planner) preStop(m member, r stopRules) (wait bool) {
+	a := p.f.Containers[m.Name].Current
+	if !m.hooked(PreStop) || !a.TermAt.IsZero() || !p.now.Before(r.deadline) {
+		return false
+	}
+	if h := a.PreStop; h != nil && !h.Ended.IsZero() {
+		return false
+	}
+	p.hook(m, PreStop, r.deadline, r.why)
+	p.wait(r.deadline, "the preStop hook of container "+m.Name+" is given time")
+	return true
 }
 
 // kill sends SIGKILL, and again if that did not help.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,9 +37,11 @@ type world struct {
 	started   map[string]int // container -> processes started, ever
 	log       []string       // steps done since the last call of steps
 	fault     func(Step) fault
-	absent    map[string]bool   // containers whose image is not there
-	pulling   map[string]string // those whose image is being pulled
-	objectsAt time.Time         // when ConfigMaps and Secrets changed
+	absent    map[string]bool      // containers whose image is not there
+	pulling   map[string]string    // those whose image is being pulled
+	hooks     map[hookID]*HookSeen // begun by this process
+	health    map[string]Health    // by ID
+	objectsAt time.Time            // when ConfigMaps and Secrets changed
 	imagesAt  time.Time
 }
 
@@ -70,6 +73,7 @@ type simContainer struct {
 func newWorld(t fataler, pod *v1.Pod) *world {
 	w := &world{
 		t: t, pod: pod, now: epoch, boot: 1,
+		hooks: map[hookID]*HookSeen{}, health: map[string]Health{},
 		absent: map[string]bool{}, pulling: map[string]string{},
 		conts: map[string]*simContainer{}, inited: map[string]int{}, started: map[string]int{},
 	}
@@ -97,6 +101,8 @@ func (w *world) save() {
 func (w *world) crash() {
 	w.facts = Facts{}
 	clear(w.pulling) // the pulls went with the process
+	clear(w.hooks)
+	clear(w.health)
 	if err := json.Unmarshal(w.disk, &w.facts); err != nil {
 		w.t.Fatalf("decoding facts: %v", err)
 	}
@@ -121,6 +127,22 @@ func toJSON(v any) []byte {
 func (w *world) seen() Seen {
 	s := Seen{BootID: w.bootID(), RuntimeDown: w.down, Sandbox: w.sandbox,
 		Pulling: w.pulling, ObjectsAt: w.objectsAt, ImagesAt: w.imagesAt}
+	for _, id := range slices.SortedFunc(maps.Keys(w.hooks), func(a, b hookID) int {
+		return strings.Compare(a.id+string(a.kind), b.id+string(b.kind))
+	}) {
+		s.Hooks = append(s.Hooks, *w.hooks[id])
+	}
+	for _, p := range Probings(w.pod, w.facts) {
+		h, ok := w.health[p.ID]
+		if !ok {
+			m, _ := w.kindOf(p.Container)
+			h = Health{ID: p.ID, Started: p.Started || m.StartupProbe == nil, Ready: p.Ready}
+		}
+		if s.Health == nil {
+			s.Health = map[string]Health{}
+		}
+		s.Health[p.Container] = h
+	}
 	for _, c := range w.sorted() {
 		if w.down && c.State != runtime.StateRunning && c.State != runtime.StateExited {
 			continue // unknown to whoever asks the shims
@@ -179,7 +201,7 @@ func (w *world) turn() Plan {
 // do does one step of a plan and tells whether the plan goes on.
 func (w *world) do(s Step) bool {
 	w.t.Helper()
-	if s.Op == OpStart || s.Op == OpRemove {
+	if s.Op == OpSetup || s.Op == OpStart || s.Op == OpRemove {
 		w.save()
 	}
 	how := fine
@@ -247,6 +269,8 @@ func line(s Step) string {
 		return fmt.Sprintf("stop %s/%d", s.Container, s.Attempt)
 	case s.Op == OpSignal:
 		return fmt.Sprintf("kill %s/%d", s.Container, s.Attempt)
+	case s.Op == OpHook:
+		return fmt.Sprintf("%s %s/%d", s.Hook, s.Container, s.Attempt)
 	case s.Container != "":
 		return fmt.Sprintf("%s %s/%d", s.Op, s.Container, s.Attempt)
 	}
@@ -276,6 +300,8 @@ func (w *world) effect(s Step) {
 		if m, _ := w.kindOf(s.Container); m.kind == kindSidecar {
 			w.inited[s.Container] = w.era + 1
 		}
+	case OpHook:
+		w.hooks[hookID{s.ID, s.Hook}] = &HookSeen{ID: s.ID, Kind: s.Hook}
 	case OpSignal:
 		c.termed = true
 		if c.State == runtime.StateRunning && !c.undead && (s.Signal == sigKill || !c.stubborn) {
@@ -385,6 +411,22 @@ func (w *world) exits(name string, code int32) {
 		w.t.Fatalf("%s does not run", name)
 	}
 	w.exit(c, code)
+}
+
+// hookEnds has the newest container's hook end, with failure "" in success.
+func (w *world) hookEnds(name string, kind HookKind, failure string) {
+	w.t.Helper()
+	h := w.hooks[hookID{w.cont(name).ID, kind}]
+	if h == nil || h.Done {
+		w.t.Fatalf("no %s hook of %s runs", kind, name)
+	}
+	h.Done, h.Failure = true, failure
+}
+
+// probed sets what the probes of the newest container have come to.
+func (w *world) probed(name string, h Health) {
+	h.ID = w.cont(name).ID
+	w.health[h.ID] = h
 }
 
 // newPod returns a pod of containers given as "i:name" (init), "s:name"

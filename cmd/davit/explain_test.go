@@ -9,6 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/davit-agent/davit/agent/lifecycle"
+	"github.com/davit-agent/davit/agent/lifecycle/wait"
 	"github.com/davit-agent/davit/agent/server/wire"
 	"github.com/davit-agent/davit/cmd/davit/printer"
 )
@@ -34,7 +35,7 @@ func TestExplainText(t *testing.T) {
 					{Attempt: 3, Code: 1, Reason: "Error", Message: "no\x1b[2J", Started: ago(40 * time.Second), At: ago(29 * time.Second)}, {Attempt: 2, Code: 2, Reason: "Error", At: ago(70 * time.Second)}}},
 				{Name: "side", Kind: "container", State: "running", Since: ago(50 * time.Minute)},
 			},
-			Waits: []lifecycle.Wait{{Cause: lifecycle.CauseCrashLoop, Container: "app", Detail: "it ended with code 1 (Error)", Tries: 4, Until: now.Add(11500 * time.Millisecond)}},
+			Waits: []wait.Wait{{Cause: wait.CrashLoop, Container: "app", Detail: "it ended with code 1 (Error)", Tries: 4, Until: now.Add(11500 * time.Millisecond)}},
 			Next:  []lifecycle.Coming{{At: now.Add(11500 * time.Millisecond), What: "container app is started again", Container: "app"}},
 		}}, `Pod:    default/web-n1 (uid u1)
 From:   /m/web.yaml
@@ -58,7 +59,7 @@ Next:
 		{wire.Explanation{Namespace: "default", Name: "web-n1", UID: "u1", Successor: "u2", Pod: &lifecycle.Explanation{
 			Phase: v1.PodRunning, Why: "the pod is deleted: x; still running: a",
 			Containers: []lifecycle.ContainerExplanation{{Name: "a", Kind: "container", State: "running", Since: ago(time.Minute)}},
-			Waits:      []lifecycle.Wait{{Cause: lifecycle.CauseStopping, For: []string{"a"}, Detail: "the pod is deleted: x", Until: now.Add(20 * time.Second)}},
+			Waits:      []wait.Wait{{Cause: wait.Stopping, For: []string{"a"}, Detail: "the pod is deleted: x", Until: now.Add(20 * time.Second)}},
 			Next:       []lifecycle.Coming{{At: now, What: "signal a"}, {At: now.Add(20 * time.Second), What: "a is killed"}}},
 			Doing: &wire.Doing{What: "signal a (attempt 0)", Since: ago(3 * time.Second)}}, `Pod:    default/web-n1 (uid u1)
 Phase:  Running

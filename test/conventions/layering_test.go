@@ -84,7 +84,7 @@ func layering(pkgs []listed) []edge {
 			reason: "systemd is davit's side of the service manager and nothing else"},
 		{from: []string{"@agent/podspec"}, to: []string{"@"}, except: []string{"@agent/podspec", "@agent/downward"},
 			reason: "reading manifests needs nothing of what runs them"},
-		{from: []string{"@agent/lifecycle"}, to: []string{"@"}, except: []string{"@agent/lifecycle", "@runtime!"},
+		{from: []string{"@agent/lifecycle"}, to: []string{"@"}, except: []string{"@agent/lifecycle", "@runtime!", "@runtime/cgroup/qos"},
 			reason: "lifecycle decides on values: of the contract it knows the types"},
 		{from: []string{"@agent/downward"}, to: []string{"@"}, except: []string{"@agent/downward"},
 			reason: "the downward API reads a pod and nothing else"},

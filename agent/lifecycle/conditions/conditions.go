@@ -1,4 +1,4 @@
-package lifecycle
+package conditions
 
 import (
 	"fmt"
@@ -8,7 +8,26 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle/restart"
 )
+
+// Input is what conditions follow from.
+type Input struct {
+	Pod *v1.Pod
+	// Status holds the phase and the statuses of init containers and main
+	// containers, each in the order of the spec.
+	Status *v1.PodStatus
+	Before []v1.PodCondition // as last reported
+	// Sandbox: the pod's sandbox is set up.
+	Sandbox bool
+	// Disrupted is why the node ends the pod for want of something; "": it does
+	// not.
+	Disrupted string
+	// RestartingAll: the exit of one container restarts all (KEP-5532).
+	RestartingAll bool
+	Now           time.Time // in UTC
+}
 
 // Reasons of conditions, kubelet's.
 const (
@@ -19,45 +38,64 @@ const (
 	reasonGatesNotReady  = "ReadinessGatesNotReady"
 )
 
-// ours tells whether the node agent owns the condition.
-func ours(t v1.PodConditionType) bool {
+// Ours tells whether the node agent owns the condition.
+func Ours(t v1.PodConditionType) bool {
 	switch t {
-	case v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled:
+	case v1.PodReadyToStartContainers, v1.PodInitialized, v1.PodReady, v1.ContainersReady, v1.PodScheduled, v1.AllContainersRestarting:
 		return true
 	}
 	return false
 }
 
-// conditions returns the pod's conditions: those of others as they are, then
-// the node's in kubelet's order. s holds the phase and the container statuses,
-// main containers in the order of the spec.
-func conditions(in Input, s *v1.PodStatus) []v1.PodCondition {
+// Of returns the pod's conditions: those of others as they are, then the node's
+// in kubelet's order.
+func Of(in Input) []v1.PodCondition {
 	var cs []v1.PodCondition
 	for _, c := range in.Pod.Status.Conditions {
-		if !ours(c.Type) {
+		if !Ours(c.Type) {
 			cs = append(cs, c)
 		}
 	}
-	if in.Facts.Evicted != nil {
+	if in.Disrupted != "" {
 		cs = slices.DeleteFunc(cs, func(c v1.PodCondition) bool { return c.Type == v1.DisruptionTarget })
 	}
 	others := cs
-	ready := containersReady(in.Pod, s)
+	ready := containersReady(in.Pod, in.Status)
 	add := func(t v1.PodConditionType, c v1.PodCondition) {
 		c.Type = t
 		c.ObservedGeneration = in.Pod.Generation
 		c.LastTransitionTime = transition(in, c)
 		cs = append(cs, c)
 	}
-	add(v1.PodReadyToStartContainers, is(!in.Facts.Sandbox.ReadyAt.IsZero()))
-	add(v1.PodInitialized, initialized(in.Pod, s))
+	add(v1.PodReadyToStartContainers, is(in.Sandbox))
+	add(v1.PodInitialized, initialized(in))
 	add(v1.PodReady, gated(in.Pod, others, ready))
 	add(v1.ContainersReady, ready)
 	add(v1.PodScheduled, is(true))
-	if e := in.Facts.Evicted; e != nil {
-		add(v1.DisruptionTarget, v1.PodCondition{Status: v1.ConditionTrue, Reason: "TerminationByKubelet", Message: e.Message})
+	if mayRestartAll(in.Pod) {
+		add(v1.AllContainersRestarting, restartingAll(in))
+	}
+	if in.Disrupted != "" {
+		add(v1.DisruptionTarget, v1.PodCondition{Status: v1.ConditionTrue, Reason: "TerminationByKubelet", Message: in.Disrupted})
 	}
 	return cs
+}
+
+func restartingAll(in Input) v1.PodCondition {
+	switch {
+	case in.Status.Phase == v1.PodSucceeded:
+		return isNot(reasonPodCompleted, "")
+	case in.Status.Phase == v1.PodFailed:
+		return isNot(reasonPodFailed, "")
+	case in.RestartingAll:
+		return v1.PodCondition{Status: v1.ConditionTrue, Reason: "RestartAllContainersStarted", Message: "container exited with restart policy rule"}
+	}
+	return is(false)
+}
+
+func mayRestartAll(pod *v1.Pod) bool {
+	may := func(c v1.Container) bool { return restart.MayAll(&c) }
+	return slices.ContainsFunc(pod.Spec.Containers, may) || slices.ContainsFunc(pod.Spec.InitContainers, may)
 }
 
 func is(yes bool) v1.PodCondition {
@@ -73,17 +111,18 @@ func isNot(reason, message string) v1.PodCondition {
 
 // transition returns since when c has its status.
 func transition(in Input, c v1.PodCondition) metav1.Time {
-	for _, before := range [][]v1.PodCondition{in.Facts.Conditions, in.Pod.Status.Conditions} {
+	for _, before := range [][]v1.PodCondition{in.Before, in.Pod.Status.Conditions} {
 		for _, b := range before {
 			if b.Type == c.Type && b.Status == c.Status && !b.LastTransitionTime.IsZero() {
 				return b.LastTransitionTime
 			}
 		}
 	}
-	return metav1.NewTime(stamp(in.Now).Truncate(time.Second)) // what JSON keeps of it
+	return metav1.NewTime(in.Now.Truncate(time.Second)) // what JSON keeps of it
 }
 
-func initialized(pod *v1.Pod, s *v1.PodStatus) v1.PodCondition {
+func initialized(in Input) v1.PodCondition {
+	pod, s := in.Pod, in.Status
 	if s.Phase == v1.PodSucceeded {
 		return v1.PodCondition{Status: v1.ConditionTrue, Reason: reasonPodCompleted}
 	}
@@ -93,13 +132,17 @@ func initialized(pod *v1.Pod, s *v1.PodStatus) v1.PodCondition {
 		}
 	}
 	var incomplete []string
-	for i, m := range inits(pod) {
-		c := s.InitContainerStatuses[i]
-		if m.kind == kindSidecar && !*c.Started || m.kind == kindInit && !c.Ready {
-			incomplete = append(incomplete, m.Name)
+	for i, c := range s.InitContainerStatuses {
+		done := c.Ready
+		if restart.Sidecar(&pod.Spec.InitContainers[i]) {
+			done = c.Started != nil && *c.Started
+		}
+		if !done {
+			incomplete = append(incomplete, c.Name)
 		}
 	}
-	if len(incomplete) > 0 {
+	stays := func(c v1.PodCondition) bool { return c.Type == v1.PodInitialized && c.Status == v1.ConditionTrue }
+	if len(incomplete) > 0 && !slices.ContainsFunc(in.Before, stays) { // what was initialized once stays so
 		return isNot(reasonNotInitialized, fmt.Sprintf("containers with incomplete status: %s", incomplete))
 	}
 	return is(true)
@@ -113,9 +156,9 @@ func containersReady(pod *v1.Pod, s *v1.PodStatus) v1.PodCondition {
 		return isNot(reasonPodFailed, "")
 	}
 	var unready []string
-	for i, m := range inits(pod) {
-		if m.kind == kindSidecar && !s.InitContainerStatuses[i].Ready {
-			unready = append(unready, m.Name)
+	for i, c := range s.InitContainerStatuses {
+		if restart.Sidecar(&pod.Spec.InitContainers[i]) && !c.Ready {
+			unready = append(unready, c.Name)
 		}
 	}
 	for _, c := range s.ContainerStatuses {

@@ -1,0 +1,100 @@
+// Package wait has the words for what a pod or container waits for: what davit
+// explains to people and programs. It is pure; package lifecycle finds out which
+// of them hold.
+package wait
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Cause is why something waits.
+type Cause string
+
+// The causes.
+const (
+	RuntimeDown  Cause = "RuntimeDown"  // the container runtime does not answer
+	Stopping     Cause = "Stopping"     // what has to stop still runs
+	Admission    Cause = "Admission"    // the node cannot take the pod on: too many pods, no address, no disk
+	Setup        Cause = "Setup"        // volumes, namespaces or network cannot be made
+	Pulling      Cause = "Pulling"      // the image is on its way
+	PullFailed   Cause = "PullFailed"   // the image could not be pulled
+	ImageMissing Cause = "ImageMissing" // the image is not here and may not be pulled
+	ImageName    Cause = "ImageName"    // the image's name does not parse
+	Config       Cause = "Config"       // a ConfigMap, a Secret or a key of it is missing
+	Create       Cause = "Create"       // creating the container fails
+	Start        Cause = "Start"        // starting it fails
+	Signal       Cause = "Signal"       // it cannot be signalled
+	CrashLoop    Cause = "CrashLoop"    // it ended more than once
+	Init         Cause = "Init"         // an init container or sidecar before it is not that far
+	Hook         Cause = "Hook"         // its postStart hook runs
+	Unhealthy    Cause = "Unhealthy"    // it is stopped for a failed probe or postStart hook
+	Probe        Cause = "Probe"        // its startup or readiness probe has not succeeded
+)
+
+// Wait is one thing that is waited for.
+type Wait struct {
+	Cause     Cause     `json:"cause"`
+	Container string    `json:"container,omitempty"` // who waits; "": the pod
+	For       []string  `json:"for,omitempty"`       // the containers it waits for
+	Detail    string    `json:"detail"`
+	Tries     int32     `json:"tries,omitempty"` // that failed in a row
+	Until     time.Time `json:"until,omitzero"`  // when it is tried again, or forced; zero: when it happens
+}
+
+const whenChanged = ", sooner if a ConfigMap or Secret changes"
+
+// Act tells what happens when the wait is over.
+func (w Wait) Act() string {
+	switch w.Cause {
+	case RuntimeDown:
+		return "the container runtime is asked again"
+	case Stopping:
+		return "what still runs then is killed: " + strings.Join(w.For, ", ")
+	case Setup:
+		return "setting up the pod is tried again" + whenChanged
+	case PullFailed:
+		return "the image of container " + w.Container + " is pulled again"
+	case Config:
+		return "creating container " + w.Container + " is tried again" + whenChanged
+	case ImageMissing:
+		return "creating container " + w.Container + " is tried again, sooner if the image is loaded"
+	case ImageName, Create:
+		return "creating container " + w.Container + " is tried again"
+	case Start:
+		return "starting container " + w.Container + " is tried again"
+	case Signal:
+		return "container " + w.Container + " is signalled again"
+	case CrashLoop:
+		return "container " + w.Container + " is started again"
+	}
+	return ""
+}
+
+// Sentence tells in one sentence why who waits does.
+func (w Wait) Sentence() string {
+	who := "the pod"
+	if w.Container != "" {
+		who = "container " + w.Container
+	}
+	switch w.Cause {
+	case RuntimeDown:
+		return w.Detail
+	case Stopping:
+		return fmt.Sprintf("%s; still running: %s", w.Detail, strings.Join(w.For, ", "))
+	case Admission:
+		return "the node cannot take the pod on, and tries again every few seconds: " + w.Detail
+	case Setup:
+		return "setting up the pod failed: " + w.Detail
+	case Pulling:
+		return who + " waits for its image: " + w.Detail
+	case CrashLoop:
+		return who + " does not keep running: " + w.Detail
+	case Init:
+		return fmt.Sprintf("%s waits: %s", who, w.Detail)
+	case Hook, Probe:
+		return who + " is not ready: " + w.Detail
+	}
+	return who + " cannot run: " + w.Detail
+}
