@@ -20,6 +20,7 @@ import (
 	"github.com/davit-agent/davit/agent/images"
 	"github.com/davit-agent/davit/agent/pods"
 	"github.com/davit-agent/davit/agent/pods/etc"
+	"github.com/davit-agent/davit/agent/pods/record"
 	"github.com/davit-agent/davit/agent/report"
 	"github.com/davit-agent/davit/agent/server"
 	"github.com/davit-agent/davit/agent/server/wire"
@@ -47,6 +48,7 @@ type Agent struct {
 	table   *report.Table
 	preload *preloader
 	images  *images.Puller
+	doctors doctors
 	pods    *pods.Pods
 	server  *server.Server
 	metrics *server.MetricsServer
@@ -89,6 +91,7 @@ func New(cfg Config, version wire.Version, log *slog.Logger) (a *Agent, err erro
 		Runtime: a.preload.wrap(a.kernel.runtime), Credentials: nodeCredentials(cfg.Images.Credentials, log), Metrics: m,
 		MaxParallel: cfg.Images.MaxParallelPulls, Wake: wake, Log: log,
 	})
+	a.doctors = a.newDoctors(m, wake)
 	if a.pods, err = a.newPods(m, arrived); err != nil {
 		return nil, err
 	}
@@ -150,7 +153,7 @@ func (a *Agent) openSources() (err error) {
 // holdNames lets the files and the URL from which the recorded pods came keep
 // their names if others claim them too.
 func (a *Agent) holdNames() error {
-	store, err := pods.OpenStore(a.cfg.StateDir)
+	store, err := record.Open(a.cfg.StateDir)
 	if err != nil {
 		return err
 	}
@@ -206,7 +209,7 @@ func openKernel(cfg Config, log *slog.Logger) (*kernel, error) {
 }
 
 func (a *Agent) newPods(m *metrics, arrived *arrivals) (*pods.Pods, error) {
-	boot, err := pods.BootID()
+	boot, err := record.BootID()
 	if err != nil {
 		return nil, err
 	}
@@ -224,11 +227,13 @@ func (a *Agent) newPods(m *metrics, arrived *arrivals) (*pods.Pods, error) {
 		HostIPs: onePerFamily(a.cfg.NodeIPs), BootID: boot, MaxPods: a.cfg.MaxPods,
 		LogMaxSize: int64(a.cfg.Logs.MaxSize), LogMaxFiles: a.cfg.Logs.MaxFiles,
 		DNS:  etc.DNS{Servers: a.cfg.DNS.Servers, Domain: a.cfg.DNS.Domain, ResolvConf: resolvConf()},
-		Node: node, Allocatable: allocatable,
+		Node: node, Allocatable: allocatable, Reject: a.admission,
 	}, pods.Deps{
 		Source:    desired{a.source},
 		Objects:   a.source,
 		Images:    podImages{a.images, a.source, arrived},
+		Probes:    a.doctors.probes,
+		Hooks:     podHooks{a.doctors.hooks},
 		Runtime:   a.kernel.runtime,
 		Watcher:   a.kernel.runtime,
 		Sandboxes: a.kernel.sandboxes,
@@ -282,6 +287,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		{"images", a.images.Run},
 		{"source", a.dir.Run},
 		{"url", a.pollURL},
+		{"probes", a.doctors.runProbes},
+		{"hooks", a.doctors.runHooks},
 		{"pods", a.pods.Run},
 		{"server", a.server.Run},
 		{"metrics", a.serveMetrics},
@@ -412,7 +419,7 @@ func removeAll(list func() ([]string, error), remove func(string) error) error {
 
 // cleanVolumes unmounts the volumes of all recorded pods.
 func cleanVolumes(ctx context.Context, stateDir string) error {
-	store, err := pods.OpenStore(stateDir)
+	store, err := record.Open(stateDir)
 	if err != nil {
 		return err
 	}

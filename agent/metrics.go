@@ -16,6 +16,7 @@ type metrics struct {
 	start    *prometheus.HistogramVec
 	restarts prometheus.Counter
 	pulls    *prometheus.HistogramVec
+	probes   *prometheus.HistogramVec
 }
 
 // newMetrics registers everything; pods lists the pods as they are reported.
@@ -37,13 +38,18 @@ func newMetrics(version string, pods func() []*v1.Pod) *metrics {
 		Help:    "Duration of image pulls from their begin, by result: success, error or cancelled.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900},
 	}, []string{"result"})
+	m.probes = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "davit_probe_duration_seconds",
+		Help:    "Duration of probes, by kind (Startup, Liveness, Readiness) and result (successful, failed).",
+		Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 10},
+	}, []string{"probe_type", "result"})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "davit_build_info",
 		Help:        "Always 1; the labels tell the build.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": goruntime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.start, m.restarts, m.pulls, build, podCollector{pods},
+	m.registry.MustRegister(m.start, m.restarts, m.pulls, m.probes, build, podCollector{pods},
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 	return m
 }
@@ -55,6 +61,11 @@ func (m *metrics) Phase(name string, d time.Duration) {
 
 // Restarted implements pods.Metrics.
 func (m *metrics) Restarted() { m.restarts.Inc() }
+
+// Probed implements probes.Metrics.
+func (m *metrics) Probed(kind, result string, took time.Duration) {
+	m.probes.WithLabelValues(kind, result).Observe(took.Seconds())
+}
 
 // ImagePulled implements images.Metrics.
 func (m *metrics) ImagePulled(result string, took time.Duration) {

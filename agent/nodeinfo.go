@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/davit-agent/davit/agent/pods"
+	"github.com/davit-agent/davit/agent/pods/record"
 	"github.com/davit-agent/davit/agent/report"
 	"github.com/davit-agent/davit/runtime/oci/facts"
 )
@@ -37,7 +37,7 @@ func newNodeInfo(cfg Config, version string, health func() error, runtimeVersion
 	if err != nil {
 		return nil, err
 	}
-	boot, err := pods.BootID()
+	boot, err := record.BootID()
 	if err != nil {
 		return nil, err
 	}

@@ -119,6 +119,14 @@ func restartAll(pod *v1.Pod, f *Facts) {
 	}
 }
 
+// Reject returns f with the pod not taken on, in kubelet's words.
+func Reject(f Facts, reason, message string, now time.Time) Facts {
+	f = clone(f)
+	f.Ended = &Ended{Phase: v1.PodFailed, Reason: reason, Message: "Pod was rejected: " + message, At: stamp(now), Rejected: true}
+	f.Sandbox.TornDown = true
+	return f
+}
+
 // Evict returns f with the pod to be ended by the node: its containers are
 // stopped within a second, as kubelet does, and it is Failed for good. A pod that
 // is over already stays as it is.

@@ -143,4 +143,6 @@ type Ended struct {
 	Reason  string      `json:"reason,omitempty"`
 	Message string      `json:"message,omitempty"`
 	At      time.Time   `json:"at"`
+	// Rejected: the node did not take the pod on, so nothing of it was ever made.
+	Rejected bool `json:"rejected,omitempty"`
 }

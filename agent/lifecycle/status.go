@@ -22,6 +22,10 @@ func Status(in Input) v1.PodStatus {
 		ObservedGeneration: in.Pod.Generation,
 		QOSClass:           QOS(in.Pod),
 	}
+	if e := f.Ended; e != nil && e.Rejected {
+		s.Phase, s.Reason, s.Message = e.Phase, e.Reason, e.Message
+		return s
+	}
 	if !f.Accepted.IsZero() {
 		t := metav1.NewTime(f.Accepted)
 		s.StartTime = &t

@@ -2,6 +2,7 @@ package pods
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -222,7 +223,7 @@ func TestEndedPodGivesItsAddressBack(t *testing.T) {
 }
 
 func TestHoldsAddresses(t *testing.T) {
-	ips := record("u1").Facts.PodIPs
+	ips := []netip.Addr{netip.MustParseAddr("10.85.0.2"), netip.MustParseAddr("fd00::2")}
 	for _, c := range []struct {
 		f    lifecycle.Facts
 		want bool

@@ -63,6 +63,38 @@ type ImageRequest struct {
 	Policy    v1.PullPolicy
 }
 
+// Probes runs the probes of pods' containers. Nothing that it is told lasts
+// longer than the process.
+type Probes interface {
+	// Set tells all that is to be probed of a pod, and where. An equal Set does
+	// nothing. When a result changes, the pod is woken.
+	Set(pod *v1.Pod, podIP netip.Addr, attempts []lifecycle.Probing)
+	// Health returns what has come of it, by container.
+	Health(uid string) map[string]lifecycle.Health
+	Forget(uid string)
+}
+
+// Hooks runs the hooks of pods' containers.
+type Hooks interface {
+	// Begin begins a hook, once. When it ends, the pod is woken.
+	Begin(req HookRequest)
+	// Seen returns the hooks of a pod that were begun and not released.
+	Seen(uid string) []lifecycle.HookSeen
+	// Release ends the hooks of an attempt, or of all of the pod's for id "", and
+	// forgets them.
+	Release(uid, id string)
+}
+
+// HookRequest asks for a hook of one attempt of a container.
+type HookRequest struct {
+	Pod       *v1.Pod
+	Container *v1.Container
+	ID        string // of the attempt
+	PodIP     netip.Addr
+	Kind      lifecycle.HookKind
+	Deadline  time.Time // zero: none
+}
+
 // Objects is what pods refer to. What it returns is not changed.
 type Objects interface {
 	ConfigMap(namespace, name string) (*v1.ConfigMap, bool)
@@ -136,6 +168,8 @@ type Deps struct {
 	Source    Source
 	Objects   Objects
 	Images    Images
+	Probes    Probes
+	Hooks     Hooks
 	Runtime   runtime.Runtime
 	Watcher   runtime.Watcher
 	Sandboxes runtime.Sandboxes
@@ -158,6 +192,9 @@ type Config struct {
 	BootID      string
 	MaxPods     int
 	Allocatable v1.ResourceList // what pods may use of the node, all together
+	// Reject tells why a pod cannot run on this node, as kubelet's admission does;
+	// reason "": it can.
+	Reject      func(pod *v1.Pod) (reason, message string)
 	LogMaxSize  int64
 	LogMaxFiles int
 	DNS         etc.DNS

@@ -80,6 +80,8 @@ func (w *worker) step(ctx context.Context, s lifecycle.Step) lifecycle.Result {
 		return w.create(ctx, s)
 	case lifecycle.OpStart:
 		return w.startContainer(ctx, s)
+	case lifecycle.OpHook:
+		return w.hook(s)
 	case lifecycle.OpSignal:
 		return resultOf("FailedKillPod", w.signal(ctx, s))
 	case lifecycle.OpRemove:
@@ -171,13 +173,19 @@ func (w *worker) ref() runtime.PodRef {
 	return runtime.PodRef{UID: w.uid, Namespace: w.pod.Namespace, Name: w.pod.Name}
 }
 
-// container returns the container or init container of that name.
+// container returns the container, init container or ephemeral container of that
+// name.
 func (w *worker) container(name string) *v1.Container {
 	for _, list := range [][]v1.Container{w.pod.Spec.InitContainers, w.pod.Spec.Containers} {
 		for i := range list {
 			if list[i].Name == name {
 				return &list[i]
 			}
+		}
+	}
+	for i := range w.pod.Spec.EphemeralContainers {
+		if c := (*v1.Container)(&w.pod.Spec.EphemeralContainers[i].EphemeralContainerCommon); c.Name == name {
+			return c
 		}
 	}
 	return nil
@@ -200,7 +208,22 @@ func (w *worker) create(ctx context.Context, s lifecycle.Step) lifecycle.Result 
 	if err := w.p.d.Runtime.Create(ctx, cfg); err != nil {
 		return resultOf("CreateContainerError", err)
 	}
-	return lifecycle.Result{Image: img.Name, ImageID: img.Identity()}
+	u := cfg.Spec.Process.User
+	user := &lifecycle.User{UID: int64(u.UID), GID: int64(u.GID)}
+	for _, g := range u.AdditionalGids {
+		user.Groups = append(user.Groups, int64(g))
+	}
+	return lifecycle.Result{Image: img.Name, ImageID: img.Identity(), User: user}
+}
+
+// hook begins a hook of an attempt that runs.
+func (w *worker) hook(s lifecycle.Step) lifecycle.Result {
+	c := w.container(s.Container)
+	if c == nil {
+		return lifecycle.Result{Reason: "FailedHook", Message: fmt.Sprintf("the pod has no container %q", s.Container)}
+	}
+	w.p.d.Hooks.Begin(HookRequest{Pod: w.filled(), Container: c, ID: s.ID, PodIP: w.podIP(), Kind: s.Hook, Deadline: s.Deadline})
+	return lifecycle.Result{}
 }
 
 // reasonOf tells what is wrong with the pod's configuration from what is wrong

@@ -13,6 +13,7 @@ import (
 
 	"github.com/davit-agent/davit/agent/lifecycle"
 	"github.com/davit-agent/davit/agent/lifecycle/wait"
+	"github.com/davit-agent/davit/agent/pods/record"
 )
 
 func (w *world) explain(t *testing.T, uid string) Explained {
@@ -117,7 +118,7 @@ func TestExplainUnstarted(t *testing.T) {
 			t.Errorf("of one that runs: %s", why)
 		}
 		w.stop()
-		if err := os.WriteFile(filepath.Join(w.recordDir("u1"), factsFile), []byte(`{`), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(w.recordDir("u1"), record.FactsFile), []byte(`{`), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		w.start(t)

@@ -3,13 +3,12 @@ package pods
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	goruntime "runtime"
 	"sync"
 	"time"
 
 	"github.com/davit-agent/davit/agent/lifecycle"
+	"github.com/davit-agent/davit/agent/pods/record"
 	"github.com/davit-agent/davit/runtime"
 )
 
@@ -21,7 +20,7 @@ const relist = 5 * time.Minute
 type Pods struct {
 	cfg   Config
 	d     Deps
-	store *Store
+	store *record.Store
 	addrs *addresses
 
 	mu      sync.Mutex
@@ -40,7 +39,7 @@ type Pods struct {
 
 // New opens the store below cfg.StateDir.
 func New(cfg Config, d Deps) (*Pods, error) {
-	store, err := OpenStore(cfg.StateDir)
+	store, err := record.Open(cfg.StateDir)
 	if err != nil {
 		return nil, err
 	}
@@ -147,13 +146,13 @@ func (p *Pods) Ready() <-chan struct{} { return p.ready }
 
 // noteUnreadable remembers which directories hold a record that Load could not
 // read.
-func (p *Pods) noteUnreadable(records []Record, leftovers []string) error {
-	entries, err := os.ReadDir(p.store.root)
+func (p *Pods) noteUnreadable(records []record.Entry, leftovers []string) error {
+	uids, err := p.store.UIDs()
 	if err != nil {
-		return fmt.Errorf("listing pod records: %w", err)
+		return err
 	}
-	for _, e := range entries {
-		p.unreadable[e.Name()] = true
+	for _, uid := range uids {
+		p.unreadable[uid] = true
 	}
 	for _, r := range records {
 		delete(p.unreadable, r.UID)
@@ -162,8 +161,7 @@ func (p *Pods) noteUnreadable(records []Record, leftovers []string) error {
 		delete(p.unreadable, uid)
 	}
 	for uid := range p.unreadable { // what runs of it has its addresses, if they can be told
-		var f lifecycle.Facts
-		if readJSON(filepath.Join(p.store.Dir(uid), factsFile), &f) == nil {
+		if f, err := p.store.Facts(uid); err == nil {
 			p.addrs.hold(uid, f.PodIPs)
 		}
 	}
@@ -251,6 +249,8 @@ func (p *Pods) startLocked(ctx context.Context, w *worker) {
 // forget ends a worker whose pod is gone, and lets in who waited for that.
 func (p *Pods) forget(ctx context.Context, w *worker) {
 	p.addrs.release(w.uid)
+	p.d.Probes.Forget(w.uid)
+	p.d.Hooks.Release(w.uid, "")
 	p.d.Report.Delete(w.uid)
 	p.mu.Lock()
 	delete(p.workers, w.uid)

@@ -16,6 +16,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/davit-agent/davit/agent/pods/record"
 	"github.com/davit-agent/davit/runtime"
 	"github.com/davit-agent/davit/runtime/fake"
 )
@@ -157,7 +158,7 @@ func TestFailedAcceptance(t *testing.T) {
 		w.cfg.MaxPods = 1
 		w.start(t)
 		synctest.Wait()
-		tmp := filepath.Join(w.recordDir("u1"), "."+specFile+".tmp")
+		tmp := filepath.Join(w.recordDir("u1"), "."+record.SpecFile+".tmp")
 		if err := os.MkdirAll(tmp, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +185,7 @@ func TestFailedAcceptance(t *testing.T) {
 }
 
 func TestRecordThatCannotBeRead(t *testing.T) {
-	for _, file := range []string{specFile, factsFile} {
+	for _, file := range []string{record.SpecFile, record.FactsFile} {
 		t.Run(file, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				w.start(t)
@@ -199,7 +200,7 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 				w.unwant("u2")
 				w.start(t)
 				w.awaitGone(t, "u2")
-				if file == specFile { // else its address is not known, and could be given out twice
+				if file == record.SpecFile { // else its address is not known, and could be given out twice
 					w.want(toolPod("next", "u3"))
 					w.awaitPhase(t, "u3", v1.PodRunning)
 				}

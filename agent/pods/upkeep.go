@@ -123,8 +123,8 @@ func (p *Pods) keepLimits(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, w := range p.limited() {
-			message, err := p.d.Volumes.OverLimit(ctx, w.pod, p.store.Dir(w.uid))
+		for w, pod := range p.limited() {
+			message, err := p.d.Volumes.OverLimit(ctx, pod, p.store.Dir(w.uid))
 			switch {
 			case err != nil && ctx.Err() == nil:
 				w.log.Warn("cannot measure the pod's volumes", "err", err)
@@ -136,14 +136,14 @@ func (p *Pods) keepLimits(ctx context.Context) {
 	}
 }
 
-// limited returns the workers of pods that have a volume on disk with a limit.
-func (p *Pods) limited() []*worker {
+// limited returns the workers, and their pods, that have a volume on disk with a limit.
+func (p *Pods) limited() map[*worker]*v1.Pod {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []*worker
+	out := map[*worker]*v1.Pod{}
 	for _, w := range p.workers {
 		if w.active.Load() && slices.ContainsFunc(w.pod.Spec.Volumes, hasLimit) {
-			out = append(out, w)
+			out[w] = w.pod
 		}
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/davit-agent/davit/agent/lifecycle"
+	"github.com/davit-agent/davit/agent/pods/record"
 	"github.com/davit-agent/davit/runtime"
 )
 
@@ -29,7 +31,7 @@ const (
 )
 
 // worker owns one pod. All fields but uid, origin, wake, active and shown belong to
-// its goroutine.
+// its goroutine; what others read of pod, they read with the lock of Pods held.
 type worker struct {
 	p    *Pods
 	uid  string
@@ -116,6 +118,7 @@ func (w *worker) turn(ctx context.Context) (next time.Time, gone bool) {
 		w.publish(in, nil)
 		w.report(in)
 		w.looked()
+		w.p.d.Probes.Set(w.pod, w.podIP(), lifecycle.Probings(w.pod, w.facts))
 		again = w.refresh(ctx)
 		if len(plan.Steps) == 0 || failed {
 			if err := w.flush(); err != nil {
@@ -154,12 +157,16 @@ func (w *worker) accept(ctx context.Context) error {
 	w.began = w.now()
 	f := lifecycle.Accept(w.pod, w.p.cfg.BootID, stamp(w.began))
 	f.HostIPs = w.p.cfg.HostIPs
+	if reason, message := w.p.cfg.Reject(w.pod); reason != "" {
+		f = lifecycle.Reject(f, reason, message, w.began)
+		w.log.Warn("pod is rejected", "reason", reason, "message", message)
+	}
 	err := w.p.admit(w)
-	if err == nil && !w.pod.Spec.HostNetwork {
+	if err == nil && !w.pod.Spec.HostNetwork && f.Ended == nil {
 		f.PodIPs, err = w.p.addrs.assign(w.uid, w.p.d.Network.Allocate)
 	}
 	if err == nil {
-		err = w.p.store.Create(Record{UID: w.uid, Pod: w.pod, Origin: w.origin, Facts: f})
+		err = w.p.store.Create(record.Entry{UID: w.uid, Pod: w.pod, Origin: w.origin, Facts: f})
 	}
 	if err != nil {
 		w.unaccept()
@@ -172,6 +179,7 @@ func (w *worker) accept(ctx context.Context) error {
 		return err
 	}
 	w.facts, w.accepted = f, true
+	w.active.Store(f.Ended == nil)
 	w.saved, _ = json.Marshal(f)
 	w.p.setQoS()
 	w.p.d.Metrics.Phase("record", w.now().Sub(w.began))
@@ -198,6 +206,8 @@ func (w *worker) look(ctx context.Context) (lifecycle.Input, error) {
 		Pulling:   w.pulling(),
 		ObjectsAt: w.upkeep.objects.note(w.p.d.Objects.Generation(), began),
 		ImagesAt:  w.upkeep.images.note(w.p.d.Images.Generation(), began),
+		Health:    w.p.d.Probes.Health(w.uid),
+		Hooks:     w.p.d.Hooks.Seen(w.uid),
 	}
 	containers, err := w.p.d.Runtime.List(ctx, w.uid)
 	switch {
@@ -221,6 +231,7 @@ func (w *worker) look(ctx context.Context) (lifecycle.Input, error) {
 		return lifecycle.Input{}, fmt.Errorf("inspecting the sandbox: %w", err)
 	}
 	now := stamp(w.now())
+	w.follow()
 	w.noteDeletion(now)
 	if why := w.evict.Load(); why != nil && w.facts.Deletion == nil && w.facts.Evicted == nil {
 		w.facts = lifecycle.Evict(w.facts, *why, now)
@@ -253,6 +264,38 @@ func (w *worker) noteDeletion(now time.Time) {
 	w.log.Info("pod is to be deleted", "why", reason, "origin", w.origin, "grace", grace)
 }
 
+// follow takes over what may change of a pod that runs.
+func (w *worker) follow() {
+	want, ok := w.p.d.Source.Get(w.uid)
+	if !ok || edited(w.pod, want.Pod) {
+		return
+	}
+	pod, changed := lifecycle.Update(w.pod, want.Pod)
+	if !changed {
+		return
+	}
+	if err := w.p.store.SavePod(record.Entry{UID: w.uid, Pod: pod, Origin: w.origin}); err != nil {
+		w.log.Warn("cannot record a change of the pod; it is taken over when that works", "err", err)
+		return
+	}
+	w.p.mu.Lock()
+	w.pod = pod
+	w.p.mu.Unlock()
+	w.log.Info("the pod's spec has changed")
+}
+
+// podIP is the pod's primary address; invalid: it has none.
+func (w *worker) podIP() netip.Addr {
+	ips := w.facts.PodIPs
+	if w.pod.Spec.HostNetwork {
+		ips = w.facts.HostIPs
+	}
+	if len(ips) == 0 {
+		return netip.Addr{}
+	}
+	return ips[0]
+}
+
 // edited tells whether two pods of the same UID come from different manifests.
 func edited(have, want *v1.Pod) bool {
 	const hash = "kubernetes.io/config.hash" // as kubelet annotates static pods
@@ -271,6 +314,7 @@ func (w *worker) noteExits(before lifecycle.Facts) {
 		if b := before.Containers[name].Current; b == nil || b.ID != a.ID || b.Exit == nil {
 			log := w.log.With("container", name, "attempt", a.Number, "exitCode", a.Exit.Code, "reason", a.Exit.Reason)
 			log.Info("container exited")
+			w.p.d.Hooks.Release(w.uid, a.ID)
 		}
 		w.noteMessage(name)
 	}
@@ -330,3 +374,6 @@ func (w *worker) flush() error {
 	}
 	return nil
 }
+
+// stamp is now at the resolution that records and statuses keep.
+func stamp(now time.Time) time.Time { return now.Round(0).UTC() }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/davit-agent/davit/agent/lifecycle"
 	"github.com/davit-agent/davit/agent/pods/etc"
+	"github.com/davit-agent/davit/agent/pods/record"
 	"github.com/davit-agent/davit/runtime"
 	"github.com/davit-agent/davit/runtime/fake"
 )
@@ -70,6 +71,7 @@ type process struct {
 	cancel  context.CancelFunc
 	done    chan error
 	dead    atomic.Bool // nothing that it does takes effect any more
+	doctors *doctors
 }
 
 // fault hits one call of a dependency.
@@ -157,9 +159,14 @@ func (w *world) Write(b []byte) (int, error) {
 func (w *world) start(t testing.TB) {
 	t.Helper()
 	a := &process{w: w, rt: w.node.Runtime(), changes: make(chan string, 64), done: make(chan error, 1)}
+	a.doctors = newDoctors(a)
 	cfg := w.cfg
+	if cfg.Reject == nil {
+		cfg.Reject = func(*v1.Pod) (string, string) { return "", "" }
+	}
 	cfg.BootID = fmt.Sprintf("boot%d", w.boot)
 	p, err := New(cfg, Deps{
+		Probes: probes{a.doctors}, Hooks: hooks{a.doctors},
 		Source: source{a}, Objects: objects{a}, Images: &images{a: a, pull: map[string]map[string]string{}}, Runtime: containers{a.rt, a}, Watcher: a.rt, Sandboxes: sandboxes{a},
 		Logs: streams{w.node.Logs(), a}, Network: network{a}, Volumes: volumes{a}, Cgroups: cgroups{a},
 		Report: report{a}, Metrics: noMetrics{}, Now: time.Now,
@@ -332,13 +339,13 @@ func (w *world) tell(uid string) {
 func (w *world) recordDir(uid string) string { return filepath.Join(w.cfg.StateDir, "pods", uid) }
 
 func (w *world) recorded(uid string) bool {
-	_, err := os.Stat(filepath.Join(w.recordDir(uid), specFile))
+	_, err := os.Stat(filepath.Join(w.recordDir(uid), record.SpecFile))
 	return err == nil
 }
 
 // facts returns what a crash would leave of a pod's facts.
 func (w *world) facts(uid string) (f lifecycle.Facts) {
-	if data, err := os.ReadFile(filepath.Join(w.recordDir(uid), factsFile)); err == nil {
+	if data, err := os.ReadFile(filepath.Join(w.recordDir(uid), record.FactsFile)); err == nil {
 		if err := json.Unmarshal(data, &f); err != nil {
 			w.Errorf("facts of %s: %v", uid, err)
 		}
@@ -352,7 +359,7 @@ func (w *world) block(uid string) {
 	w.blocked[uid] = true
 	w.mu.Unlock()
 	synctest.Wait() // no write is under way
-	for _, f := range []string{specFile, factsFile} {
+	for _, f := range []string{record.SpecFile, record.FactsFile} {
 		if err := os.MkdirAll(filepath.Join(w.recordDir(uid), "."+f+".tmp"), 0o700); err != nil {
 			w.Errorf("%v", err)
 		}
@@ -360,7 +367,7 @@ func (w *world) block(uid string) {
 }
 
 func (w *world) unblock(uid string) {
-	for _, f := range []string{specFile, factsFile} {
+	for _, f := range []string{record.SpecFile, record.FactsFile} {
 		_ = os.Remove(filepath.Join(w.recordDir(uid), "."+f+".tmp"))
 	}
 	_ = os.Remove(w.recordDir(uid)) // if block made it

@@ -1,4 +1,4 @@
-package pods
+package record
 
 import (
 	"encoding/json"
@@ -8,20 +8,20 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"time"
 
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/davit-agent/davit/agent/lifecycle"
 )
 
+// The files of a record.
 const (
-	specFile  = "pod.json"
-	factsFile = "facts.json"
+	SpecFile  = "pod.json"
+	FactsFile = "facts.json"
 )
 
-// Record is what the pod's directory says.
-type Record struct {
+// Entry is what a pod's directory says.
+type Entry struct {
 	UID    string
 	Pod    *v1.Pod
 	Origin string
@@ -39,8 +39,8 @@ type Store struct{ root string }
 
 var uidPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
-// OpenStore opens or makes <stateDir>/pods.
-func OpenStore(stateDir string) (*Store, error) {
+// Open opens or makes <stateDir>/pods.
+func Open(stateDir string) (*Store, error) {
 	root := filepath.Join(stateDir, "pods")
 	if err := os.MkdirAll(root, 0o750); err != nil {
 		return nil, fmt.Errorf("making the pod record directory: %w", err)
@@ -53,7 +53,7 @@ func (s *Store) Dir(uid string) string { return filepath.Join(s.root, uid) }
 
 // Create writes the record of a newly accepted pod. When it returns nil the
 // record is durable.
-func (s *Store) Create(r Record) error {
+func (s *Store) Create(r Entry) error {
 	if !uidPattern.MatchString(r.UID) {
 		return fmt.Errorf("recording pod %s/%s: UID %q is not usable as a directory name",
 			r.Pod.Namespace, r.Pod.Name, r.UID)
@@ -66,15 +66,24 @@ func (s *Store) Create(r Record) error {
 		return err
 	}
 	// pod.json last: a directory without it was never accepted.
-	if err := writeJSON(dir, specFile, specRecord{Origin: r.Origin, Pod: r.Pod}); err != nil {
-		return fmt.Errorf("recording pod %s/%s: %w", r.Pod.Namespace, r.Pod.Name, err)
+	if err := s.SavePod(r); err != nil {
+		return err
 	}
 	return syncDir(s.root)
 }
 
+// SavePod replaces the pod and its origin; not the facts. When it returns nil
+// they are durable.
+func (s *Store) SavePod(r Entry) error {
+	if err := writeJSON(s.Dir(r.UID), SpecFile, specRecord{Origin: r.Origin, Pod: r.Pod}); err != nil {
+		return fmt.Errorf("recording pod %s/%s: %w", r.Pod.Namespace, r.Pod.Name, err)
+	}
+	return nil
+}
+
 // SaveFacts replaces the facts. When it returns nil they are durable.
 func (s *Store) SaveFacts(uid string, f lifecycle.Facts) error {
-	if err := writeJSON(s.Dir(uid), factsFile, f); err != nil {
+	if err := writeJSON(s.Dir(uid), FactsFile, f); err != nil {
 		return fmt.Errorf("recording facts of pod %s: %w", uid, err)
 	}
 	return nil
@@ -85,7 +94,7 @@ func (s *Store) SaveFacts(uid string, f lifecycle.Facts) error {
 func (s *Store) Remove(uid string) error {
 	dir := s.Dir(uid)
 	// Without pod.json the rest is a left-over that Load clears away.
-	if err := os.Remove(filepath.Join(dir, specFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(dir, SpecFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing record of pod %s: %w", uid, err)
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -101,7 +110,7 @@ func (s *Store) Withdraw(uid string) error {
 		return nil // Create made nothing
 	}
 	dir := s.Dir(uid)
-	for _, name := range []string{specFile, factsFile} { // in this order: without pod.json it is no record
+	for _, name := range []string{SpecFile, FactsFile} { // in this order: without pod.json it is no record
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("withdrawing record of pod %s: %w", uid, err)
 		}
@@ -113,7 +122,7 @@ func (s *Store) Withdraw(uid string) error {
 // Load reads all records. Problems are those of single records; a record that
 // cannot be read is not in the result, and its pod must be left alone.
 // Leftovers are UIDs whose directory holds no accepted pod.
-func (s *Store) Load() (records []Record, leftovers []string, problems []error) {
+func (s *Store) Load() (records []Entry, leftovers []string, problems []error) {
 	entries, err := os.ReadDir(s.root)
 	if err != nil {
 		return nil, nil, []error{fmt.Errorf("listing pod records: %w", err)}
@@ -135,24 +144,24 @@ func (s *Store) Load() (records []Record, leftovers []string, problems []error) 
 	return records, leftovers, problems
 }
 
-func (s *Store) load(uid string) (Record, error) {
+func (s *Store) load(uid string) (Entry, error) {
 	dir := s.Dir(uid)
 	var spec specRecord
-	if err := readJSON(filepath.Join(dir, specFile), &spec); err != nil {
-		return Record{}, fmt.Errorf("reading record of pod %s: %w", uid, err)
+	if err := readJSON(filepath.Join(dir, SpecFile), &spec); err != nil {
+		return Entry{}, fmt.Errorf("reading record of pod %s: %w", uid, err)
 	}
 	if spec.Pod == nil || string(spec.Pod.UID) != uid {
-		return Record{}, fmt.Errorf("reading record of pod %s: %s is of another pod; move %s away to have it made anew",
-			uid, specFile, dir)
+		return Entry{}, fmt.Errorf("reading record of pod %s: %s is of another pod; move %s away to have it made anew",
+			uid, SpecFile, dir)
 	}
-	r := Record{UID: uid, Pod: spec.Pod, Origin: spec.Origin}
-	err := readJSON(filepath.Join(dir, factsFile), &r.Facts)
+	r := Entry{UID: uid, Pod: spec.Pod, Origin: spec.Origin}
+	err := readJSON(filepath.Join(dir, FactsFile), &r.Facts)
 	if errors.Is(err, fs.ErrNotExist) {
 		// Not fs.ErrNotExist for the caller: the pod was accepted.
-		return Record{}, fmt.Errorf("reading record of pod %s: %s is missing; move %s away to have it made anew", uid, factsFile, dir)
+		return Entry{}, fmt.Errorf("reading record of pod %s: %s is missing; move %s away to have it made anew", uid, FactsFile, dir)
 	}
 	if err != nil {
-		return Record{}, fmt.Errorf("reading record of pod %s: %w; move %s away to have it made anew", uid, err, dir)
+		return Entry{}, fmt.Errorf("reading record of pod %s: %w; move %s away to have it made anew", uid, err, dir)
 	}
 	return r, nil
 }
@@ -206,6 +215,24 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
+// UIDs returns the names of all directories, records or not, in ascending order.
+func (s *Store) UIDs() ([]string, error) {
+	entries, err := os.ReadDir(s.root)
+	if err != nil {
+		return nil, fmt.Errorf("listing pod records: %w", err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out, nil
+}
+
+// Facts returns the facts of one record, whatever else is wrong with it.
+func (s *Store) Facts(uid string) (f lifecycle.Facts, err error) {
+	return f, readJSON(filepath.Join(s.Dir(uid), FactsFile), &f)
+}
+
 // BootID returns the kernel's identifier of this boot.
 func BootID() (string, error) {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -214,6 +241,3 @@ func BootID() (string, error) {
 	}
 	return string(data[:len(data)-1]), nil
 }
-
-// stamp is now at the resolution that records and statuses keep.
-func stamp(now time.Time) time.Time { return now.Round(0).UTC() }

@@ -1,4 +1,4 @@
-package pods
+package record
 
 import (
 	"net/netip"
@@ -17,8 +17,8 @@ import (
 	"github.com/davit-agent/davit/agent/lifecycle"
 )
 
-func record(uid string) Record {
-	return Record{
+func entry(uid string) Entry {
+	return Entry{
 		UID: uid, Origin: "/etc/davit/manifests/web.yaml",
 		Pod: &v1.Pod{
 			ObjectMeta: metav1.ObjectMeta{UID: "u1", Namespace: "default", Name: "web-n1"},
@@ -32,11 +32,11 @@ func record(uid string) Record {
 }
 
 func TestStoreKeepsWhatItWasGiven(t *testing.T) {
-	s, err := OpenStore(t.TempDir())
+	s, err := Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := record("u1")
+	want := entry("u1")
 	if err := s.Create(want); err != nil {
 		t.Fatal(err)
 	}
@@ -48,10 +48,10 @@ func TestStoreKeepsWhatItWasGiven(t *testing.T) {
 	if len(leftovers) != 0 || len(problems) != 0 {
 		t.Fatalf("leftovers %v, problems %v", leftovers, problems)
 	}
-	if diff := cmp.Diff([]Record{want}, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+	if diff := cmp.Diff([]Entry{want}, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Error(diff)
 	}
-	for _, f := range []string{specFile, factsFile} {
+	for _, f := range []string{SpecFile, FactsFile} {
 		info, err := os.Stat(filepath.Join(s.Dir("u1"), f))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v: a pod's environment may hold secrets", f, info.Mode(), err)
@@ -76,26 +76,26 @@ func TestStoreLoadAfterAnyCut(t *testing.T) {
 		damage     func(dir string) error
 	}{
 		{"nothing", "record", func(string) error { return nil }},
-		{"facts only, as before pod.json was written", "leftover", func(dir string) error { return os.Remove(filepath.Join(dir, specFile)) }},
+		{"facts only, as before pod.json was written", "leftover", func(dir string) error { return os.Remove(filepath.Join(dir, SpecFile)) }},
 		{"empty directory", "leftover", func(dir string) error {
-			return os.Remove(filepath.Join(dir, specFile))
+			return os.Remove(filepath.Join(dir, SpecFile))
 		}},
 		{"a temporary file left over", "record", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, ".facts.json.tmp"), []byte("{"), 0o600)
 		}},
-		{"torn pod.json", "problem", func(dir string) error { return os.WriteFile(filepath.Join(dir, specFile), []byte(`{"pod":{`), 0o600) }},
-		{"torn facts.json", "problem", func(dir string) error { return os.WriteFile(filepath.Join(dir, factsFile), nil, 0o600) }},
-		{"facts.json missing", "problem", func(dir string) error { return os.Remove(filepath.Join(dir, factsFile)) }},
+		{"torn pod.json", "problem", func(dir string) error { return os.WriteFile(filepath.Join(dir, SpecFile), []byte(`{"pod":{`), 0o600) }},
+		{"torn facts.json", "problem", func(dir string) error { return os.WriteFile(filepath.Join(dir, FactsFile), nil, 0o600) }},
+		{"facts.json missing", "problem", func(dir string) error { return os.Remove(filepath.Join(dir, FactsFile)) }},
 		{"another pod's record", "problem", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, specFile), []byte(`{"pod":{"metadata":{"uid":"u2"}}}`), 0o600)
+			return os.WriteFile(filepath.Join(dir, SpecFile), []byte(`{"pod":{"metadata":{"uid":"u2"}}}`), 0o600)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := OpenStore(t.TempDir())
+			s, err := Open(t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Create(record("u1")); err != nil {
+			if err := s.Create(entry("u1")); err != nil {
 				t.Fatal(err)
 			}
 			if err := c.damage(s.Dir("u1")); err != nil {
@@ -116,12 +116,12 @@ func TestStoreLoadAfterAnyCut(t *testing.T) {
 }
 
 func TestStoreRefusesUIDsThatLeaveTheDirectory(t *testing.T) {
-	s, err := OpenStore(t.TempDir())
+	s, err := Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, uid := range []string{"", ".", "..", "../x", "a/b", ".hidden", strings.Repeat("x", 129)} {
-		r := record(uid)
+		r := entry(uid)
 		if err := s.Create(r); err == nil {
 			t.Errorf("UID %q was taken", uid)
 		}
@@ -136,11 +136,11 @@ func TestStoreOnAFullDisk(t *testing.T) {
 		t.Fatalf("this test needs root: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
-	s, err := OpenStore(dir)
+	s, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := record("u1")
+	r := entry("u1")
 	if err := s.Create(r); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestStoreOnAFullDisk(t *testing.T) {
 	if err := s.SaveFacts("u1", changed); err == nil || !strings.Contains(err.Error(), "no space left") {
 		t.Errorf("saving on a full disk: %v", err)
 	}
-	r2 := record("u1")
+	r2 := entry("u1")
 	r2.UID, r2.Pod.UID = "u2", "u2"
 	if err := s.Create(r2); err == nil {
 		t.Error("a record was made on a full disk")
