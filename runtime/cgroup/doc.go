@@ -1,6 +1,6 @@
 // Package cgroup keeps kubelet's cgroup layout on v1 and v2 hosts:
 //
-//	<root>/kubepods                            all pods         SetNode
+//	<root>/kubepods                            all pods         SetQoS
 //	<root>/kubepods/pod<uid>                   Guaranteed       EnsurePod
 //	<root>/kubepods/burstable/pod<uid>         Burstable        SetQoS, EnsurePod
 //	<root>/kubepods/besteffort/pod<uid>        BestEffort       SetQoS, EnsurePod
@@ -34,6 +34,12 @@
 //     it. Its names are in qos.
 //   - Values that a pod does not ask for are not written; a pod's values do not
 //     change during its life (an edited pod is a new pod, resize is to come).
+//   - kubepods is limited to the node's capacity without what is reserved for
+//     the system, as by kubelet's default (enforceNodeAllocatable: [pods]), when
+//     SetQoS is called first. Nothing is made for what is reserved, and memory.min,
+//     memory.low and memory.high are left alone (MemoryQoS is off by default).
+//   - On v2 cpuset.cpus of kubepods stays empty, which means all CPUs, also those
+//     that come later; kubelet writes those that it finds when it starts.
 //   - Nothing is killed here. A cgroup with processes in it is not removed, and
 //     the error names them.
 //

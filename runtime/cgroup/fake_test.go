@@ -1,8 +1,10 @@
 package cgroup
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,10 +28,17 @@ func fakeV2(t *testing.T, cgroups ...string) string {
 		}
 		for name, content := range map[string]string{
 			"cgroup.controllers": "cpuset cpu io memory hugetlb pids rdma\n", "cgroup.subtree_control": "cpu io\n",
-			"cpu.weight": "", "cpu.max": "", "memory.max": "", "hugetlb.2MB.max": "", "cpuset.cpus": "", "cpuset.mems": "",
+			"cpu.weight": "", "cpu.max": "", "memory.max": "", "pids.max": "", "cpuset.cpus": "", "cpuset.mems": "",
 		} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 				t.Fatal(err)
+			}
+		}
+		for _, size := range []string{"2MB", "16GB"} {
+			for _, name := range []string{".max", ".rsvd.max"} {
+				if err := os.WriteFile(filepath.Join(dir, "hugetlb."+size+name), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}
@@ -52,8 +61,9 @@ func read(t *testing.T, mount, p string, files ...string) map[string]string {
 func TestFakeV2(t *testing.T) {
 	const root = "/unit/pods"
 	podPath := qos.PodPath(qos.Cgroupfs, root, v1.PodQOSBurstable, "u1")
-	mount := fakeV2(t, "/unit", root, root+"/kubepods", root+"/kubepods/burstable", podPath)
-	tree, err := New(Config{Root: root, Driver: "auto", MountPoint: mount})
+	mount := fakeV2(t, "/unit", root, root+"/kubepods", root+"/kubepods/burstable", root+"/kubepods/besteffort", podPath)
+	tree, err := New(Config{Root: root, Driver: "auto", MountPoint: mount, PodPids: 1000,
+		Node: &qos.Resources{Shares: 2048, Memory: 1 << 32, Pids: 30000, OtherHugepages: qos.Unbounded}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,9 +81,22 @@ func TestFakeV2(t *testing.T) {
 		t.Errorf("path %s, want %s", p, podPath)
 	}
 	want := map[string]string{"cpu.weight": "4", "cpu.max": "150000 100000", "memory.max": "1073741824",
-		"hugetlb.2MB.max": "4194304", "cpuset.cpus": "", "cpuset.mems": ""}
-	if d := cmp.Diff(want, read(t, mount, p, "cpu.weight", "cpu.max", "memory.max", "hugetlb.2MB.max", "cpuset.cpus", "cpuset.mems")); d != "" {
+		"pids.max": "1000", "hugetlb.2MB.max": "4194304", "hugetlb.2MB.rsvd.max": "4194304", "hugetlb.16GB.max": "0",
+		"cpuset.cpus": "", "cpuset.mems": ""}
+	if d := cmp.Diff(want, read(t, mount, p, slices.Collect(maps.Keys(want))...)); d != "" {
 		t.Error(d)
+	}
+	if err := tree.SetQoS(500); err != nil {
+		t.Fatal(err)
+	}
+	for cg, want := range map[string]map[string]string{
+		"":            {"cpu.weight": "79", "memory.max": "4294967296", "pids.max": "30000", "hugetlb.2MB.max": "4611686018427387904", "hugetlb.16GB.rsvd.max": "4611686018427387904"},
+		"/burstable":  {"cpu.weight": "20", "memory.max": "", "pids.max": "", "hugetlb.2MB.max": "4611686018427387904"},
+		"/besteffort": {"cpu.weight": "1", "memory.max": "", "pids.max": "", "hugetlb.16GB.max": "4611686018427387904"},
+	} {
+		if d := cmp.Diff(want, read(t, mount, root+"/kubepods"+cg, slices.Collect(maps.Keys(want))...)); d != "" {
+			t.Errorf("kubepods%s: %s", cg, d)
+		}
 	}
 	// A plain file keeps the last write only; that of "cpu" and "io" was not needed.
 	for _, cg := range []string{root, root + "/kubepods", root + "/kubepods/burstable", p} {
@@ -85,6 +108,50 @@ func TestFakeV2(t *testing.T) {
 		if got := read(t, mount, cg, "cgroup.subtree_control")["cgroup.subtree_control"]; got != "cpu io\n" {
 			t.Errorf("%s is above the root and was written to: %q", cg, got)
 		}
+	}
+}
+
+// A limit of all pods that the kernel refuses keeps nothing else from being set,
+// and is tried again.
+func TestNodeLimitRefused(t *testing.T) {
+	mount := fakeV2(t, "/kubepods", "/kubepods/burstable", "/kubepods/besteffort")
+	tree, err := New(Config{MountPoint: mount, Node: &qos.Resources{Shares: 2048, Memory: 1 << 32, Pids: 30000}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := filepath.Join(mount, "kubepods/memory.max")
+	if err := os.Remove(limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.SetQoS(100); err == nil || !strings.Contains(err.Error(), "setting memory.max of cgroup /kubepods") {
+		t.Errorf("refused: %v", err)
+	}
+	if d := cmp.Diff(map[string]string{"cpu.weight": "79", "pids.max": "30000"}, read(t, mount, "/kubepods", "cpu.weight", "pids.max")); d != "" {
+		t.Error(d)
+	}
+	if got := read(t, mount, "/kubepods/burstable", "cpu.weight")["cpu.weight"]; got != "4" {
+		t.Errorf("weight of burstable is %q", got)
+	}
+	if err := os.WriteFile(limit, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := tree.SetQoS(100); err != nil {
+			t.Error(err)
+		}
+		if got := read(t, mount, "/kubepods", "memory.max")["memory.max"]; got != "4294967296" {
+			t.Errorf("memory.max is %q after another try", got)
+		}
+	}
+	// What somebody else sets afterwards stays.
+	if err := os.WriteFile(limit, []byte("5"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.SetQoS(100); err != nil {
+		t.Error(err)
+	}
+	if got := read(t, mount, "/kubepods", "memory.max")["memory.max"]; got != "5" {
+		t.Errorf("memory.max is %q", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	v1 "k8s.io/api/core/v1"
@@ -25,6 +26,12 @@ type Config struct {
 	Root       string // cgroup under which kubepods lies; "" is "/"
 	Driver     string // "auto" or "", "cgroupfs"; "systemd" is refused as not supported yet
 	MountPoint string // "" is /sys/fs/cgroup
+	// PodPids is how many processes and threads each pod may have; 0 and less:
+	// as many as the node.
+	PodPids int64
+	// Node is what all pods together may use (qos.NodeResources); nil leaves
+	// kubepods with what the kernel gives it.
+	Node *qos.Resources
 }
 
 // Tree is kubelet's cgroup layout below one root. Its methods are idempotent,
@@ -38,6 +45,10 @@ type Tree struct {
 	// itself on v2, one per v1 hierarchy; keyed by what to look for in them.
 	hierarchies []hierarchy
 	extra       string // the unified mount of a hybrid host; "" if none
+	podPids     int64
+
+	mu   sync.Mutex
+	node *qos.Resources // what kubepods is still to be given; nil: nothing
 }
 
 // hierarchy is one mounted cgroup hierarchy.
@@ -60,7 +71,7 @@ func New(cfg Config) (*Tree, error) {
 	if mount == "" {
 		mount = defaultMount
 	}
-	t := &Tree{root: root, mount: mount}
+	t := &Tree{root: root, mount: mount, podPids: cfg.PodPids, node: cfg.Node}
 	if exists(filepath.Join(mount, "cgroup.controllers")) {
 		t.v2 = true
 		t.hierarchies = []hierarchy{{dir: mount}}
@@ -123,35 +134,50 @@ func (t *Tree) EnsurePod(pod *v1.Pod) (string, error) {
 	if err := t.ensure(p); err != nil {
 		return "", err
 	}
-	if err := t.set(p, qos.PodResources(pod)); err != nil {
+	r := qos.PodResources(pod)
+	r.Pids = max(t.podPids, 0)
+	if err := t.set(p, r); err != nil {
 		return "", err
 	}
 	return p, nil
 }
 
-// SetQoS makes the cgroups of the QoS classes and gives them their CPU shares:
-// BestEffort the least there is, Burstable what its pods request together.
+// SetQoS gives kubepods what the node allots to pods, once, and makes the cgroups
+// of the QoS classes and gives them their CPU shares: BestEffort the least there
+// is, Burstable what its pods request together. Their huge pages are limited by
+// kubepods and the pods only.
+//
+// A node's memory limit that is below what pods use already is refused by the
+// kernel; that is tried again at the next call, and the rest is set meanwhile.
 func (t *Tree) SetQoS(burstableMilliCPU int64) error {
+	errs := []error{t.setNode()}
 	for class, milli := range map[v1.PodQOSClass]int64{v1.PodQOSBestEffort: 0, v1.PodQOSBurstable: burstableMilliCPU} {
 		p := qos.KubepodsPath(t.Driver(), t.root, class)
-		if err := t.ensure(p); err != nil {
-			return err
+		err := t.ensure(p)
+		if err == nil {
+			err = t.set(p, qos.Resources{Shares: qos.Shares(milli), OtherHugepages: qos.Unbounded})
 		}
-		if err := t.set(p, qos.Resources{Shares: qos.Shares(milli)}); err != nil {
-			return err
-		}
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// SetNode makes the cgroup of all pods and gives it what the node allots to
-// pods: CPU shares in milli-CPU, and a memory limit in bytes unless that is 0.
-func (t *Tree) SetNode(milliCPU, memory int64) error {
+// setNode gives kubepods its values unless they are there already.
+func (t *Tree) setNode() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.node == nil {
+		return nil
+	}
 	p := qos.KubepodsPath(t.Driver(), t.root, "")
 	if err := t.ensure(p); err != nil {
 		return err
 	}
-	return t.set(p, qos.Resources{Shares: qos.Shares(milliCPU), Memory: memory})
+	err := t.set(p, *t.node)
+	if err == nil {
+		t.node = nil
+	}
+	return err
 }
 
 // ensure makes the cgroup at p in every hierarchy, ready to be joined.

@@ -95,6 +95,7 @@ func (t *Tree) value(tb testing.TB, p, file string) string {
 
 func TestRealValues(t *testing.T) {
 	tree := realTree(t)
+	tree.podPids, tree.node = 99, &qos.Resources{Shares: 2048, Memory: 1 << 30, Pids: 5000}
 	pods := []*v1.Pod{
 		testPod("guaranteed", nil, list("500m", "64Mi")),
 		testPod("burstable", list("250m", ""), nil),
@@ -121,6 +122,7 @@ func TestRealValues(t *testing.T) {
 			if p != tree.PodPath(pod) {
 				t.Errorf("path %s, want %s", p, tree.PodPath(pod))
 			}
+			want[i]["pids.max"] = "99"
 			for file, v := range want[i] {
 				if got := tree.value(t, p, file); got != v {
 					t.Errorf("%s: %s is %q, want %q", pod.UID, file, got, v)
@@ -143,9 +145,6 @@ func TestRealValues(t *testing.T) {
 	if err := tree.SetQoS(1500); err != nil {
 		t.Fatal(err)
 	}
-	if err := tree.SetNode(2000, 1<<30); err != nil {
-		t.Fatal(err)
-	}
 	shares := "cpu.shares"
 	expect := []string{"2048", "1536", "2"}
 	if tree.V2() {
@@ -154,6 +153,15 @@ func TestRealValues(t *testing.T) {
 	for i, class := range []v1.PodQOSClass{"", v1.PodQOSBurstable, v1.PodQOSBestEffort} {
 		if got := tree.value(t, qos.KubepodsPath(qos.Cgroupfs, tree.root, class), shares); got != expect[i] {
 			t.Errorf("%s of %q: %s, want %s", shares, class, got, expect[i])
+		}
+	}
+	limit := "memory.limit_in_bytes"
+	if tree.V2() {
+		limit = "memory.max"
+	}
+	for file, want := range map[string]string{limit: "1073741824", "pids.max": "5000"} {
+		if got := tree.value(t, qos.KubepodsPath(qos.Cgroupfs, tree.root, ""), file); got != want {
+			t.Errorf("%s of kubepods: %s, want %s", file, got, want)
 		}
 	}
 	uids, err := tree.Pods()

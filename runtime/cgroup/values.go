@@ -18,40 +18,55 @@ type setting struct {
 	optional    bool // missing on kernels that lack the feature
 }
 
-// set writes what r asks for into the cgroup at p.
+// set writes what r asks for into the cgroup at p. What fails keeps nothing else
+// from being set: the kernel refuses a memory limit below what is in use.
 func (t *Tree) set(p string, r qos.Resources) error {
-	all := settingsV1(r)
+	all, suffix := settingsV1(r), "limit_in_bytes"
 	if t.v2 {
-		all = settingsV2(r)
+		all, suffix = settingsV2(r), "max"
 	}
+	if r.Pids > 0 {
+		all = append(all, setting{file: "pids.max", value: strconv.FormatInt(r.Pids, 10)})
+	}
+	all = append(all, hugetlb(r, t.hugepageSizes(p, suffix), suffix)...)
+	var errs []error
 	for _, s := range all {
 		if err := t.writeSetting(p, s); err != nil {
-			return fmt.Errorf("setting %s of cgroup %s: %w", s.file, p, err)
+			errs = append(errs, fmt.Errorf("setting %s of cgroup %s: %w", s.file, p, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // writeSetting writes s where its controller is.
 func (t *Tree) writeSetting(p string, s setting) error {
 	controller, _, _ := strings.Cut(s.file, ".")
-	for _, h := range t.hierarchies {
-		if !t.v2 && !slices.Contains(strings.Split(h.name, ","), controller) {
-			continue
-		}
-		err := write(filepath.Join(h.dir, p), s.file, s.value)
-		switch {
-		case s.optional && errors.Is(err, fs.ErrNotExist):
-			return nil
-		case t.v2 && errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("%w: controller %s does not reach %s; enable it in cgroup.subtree_control of every cgroup above (systemd: Delegate=yes)", err, controller, t.root)
-		}
-		return err
-	}
-	if s.optional {
+	dir := t.with(controller)
+	if dir == "" && s.optional {
 		return nil
 	}
-	return fmt.Errorf("controller %s is not mounted", controller)
+	if dir == "" {
+		return fmt.Errorf("controller %s is not mounted", controller)
+	}
+	err := write(filepath.Join(dir, p), s.file, s.value)
+	switch {
+	case s.optional && errors.Is(err, fs.ErrNotExist):
+		return nil
+	case t.v2 && errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: controller %s does not reach %s; enable it in cgroup.subtree_control of every cgroup above (systemd: Delegate=yes)", err, controller, t.root)
+	}
+	return err
+}
+
+// with returns the hierarchy that may have a controller, on v2 the only one; ""
+// if there is none.
+func (t *Tree) with(controller string) string {
+	for _, h := range t.hierarchies {
+		if t.v2 || slices.Contains(strings.Split(h.name, ","), controller) {
+			return h.dir
+		}
+	}
+	return ""
 }
 
 // settingsV1 lists cgroup v1's files. The quota is written after its period, as
@@ -66,7 +81,7 @@ func settingsV1(r qos.Resources) []setting {
 	if r.Memory > 0 {
 		s = append(s, setting{file: "memory.limit_in_bytes", value: strconv.FormatInt(r.Memory, 10)})
 	}
-	return append(s, hugetlb(r, "limit_in_bytes")...)
+	return s
 }
 
 func settingsV2(r qos.Resources) []setting {
@@ -77,17 +92,41 @@ func settingsV2(r qos.Resources) []setting {
 	if r.Memory > 0 {
 		s = append(s, setting{file: "memory.max", value: strconv.FormatInt(r.Memory, 10)})
 	}
-	return append(s, hugetlb(r, "max")...)
+	return s
 }
 
-// hugetlb limits the sizes that the pod asks for. Without the controller there
-// is nothing that could enforce the limit, and the pages are still there: as
-// kubelet does, that is not an error here.
-func hugetlb(r qos.Resources, suffix string) []setting {
-	var s []setting
-	for size, bytes := range r.Hugepage {
-		s = append(s, setting{file: "hugetlb." + size + "." + suffix, value: strconv.FormatInt(bytes, 10), optional: true})
+// hugepageSizes returns the sizes of huge pages that can be limited in the
+// cgroup at p, by the files that the kernel has put there.
+func (t *Tree) hugepageSizes(p, suffix string) []string {
+	dir := t.with("hugetlb")
+	if dir == "" {
+		return nil
 	}
-	slices.SortFunc(s, func(a, b setting) int { return strings.Compare(a.file, b.file) })
+	var sizes []string
+	files, _ := filepath.Glob(filepath.Join(dir, p, "hugetlb.*."+suffix))
+	for _, file := range files {
+		size := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "hugetlb."), "."+suffix)
+		if !strings.Contains(size, ".") { // not 2MB.rsvd
+			sizes = append(sizes, size)
+		}
+	}
+	return sizes
+}
+
+// hugetlb limits every size that the node has, pages in use and reserved ones
+// alike. Where the controller is not there nothing could enforce a limit; as to
+// kubelet, that is no error.
+func hugetlb(r qos.Resources, sizes []string, suffix string) []setting {
+	var s []setting
+	for _, size := range sizes {
+		bytes, ok := r.Hugepage[size]
+		if !ok {
+			bytes = r.OtherHugepages
+		}
+		value := strconv.FormatInt(bytes, 10)
+		s = append(s,
+			setting{file: "hugetlb." + size + "." + suffix, value: value, optional: true},
+			setting{file: "hugetlb." + size + ".rsvd." + suffix, value: value, optional: true})
+	}
 	return s
 }

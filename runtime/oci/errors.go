@@ -51,6 +51,11 @@ func (b *builder) field(format string, args ...any) string {
 			list = "initContainers"
 		}
 	}
+	for i := range b.pod.Spec.EphemeralContainers {
+		if b.pod.Spec.EphemeralContainers[i].Name == b.c.Name {
+			list = "ephemeralContainers"
+		}
+	}
 	return fmt.Sprintf("spec.%s[%q]", list, b.c.Name) + "." + fmt.Sprintf(format, args...)
 }
 

@@ -21,7 +21,10 @@ type Input struct {
 	// CgroupPath is the container's, absolute in the hierarchy:
 	// cgroup.Tree.ContainerPath. "" leaves it to the runtime.
 	CgroupPath string
-	Node       Node
+	// TargetPIDNS is the PID namespace of the container that an ephemeral one has
+	// as its target; "" is none.
+	TargetPIDNS string
+	Node        Node
 }
 
 // Mount is a volume at its place.
@@ -66,6 +69,7 @@ type Node struct {
 	Swap         bool  // swap is counted per cgroup
 	MemoryTotal  int64 // bytes
 	HugepageSize []string
+	Settings     Settings // of the configuration
 	// MinOOMScoreAdj is the least oom_score_adj that can be given: -1000 with
 	// CAP_SYS_RESOURCE, else davit's own.
 	MinOOMScoreAdj    int
@@ -74,8 +78,29 @@ type Node struct {
 	MaskedPaths       []string // beyond the default ones
 	Seccomp           bool     // the kernel filters
 	SeccompDefault    v1.SeccompProfileType
+	SeccompLocalhost  SeccompLocalhost
 	AbsentABIs        []specs.Arch // of the default profile, not run by the kernel: not filtered
-	AppArmor          bool         // the kernel has it
-	AppArmorDefault   string       // loaded profile that RuntimeDefault means; "" is none
-	RecursiveReadOnly bool         // kernel and runtime can (5.12, runc 1.1)
+	AppArmor          AppArmor
+	SELinux           SELinux
+	RecursiveReadOnly bool // kernel and runtime can (5.12, runc 1.1)
+}
+
+// SeccompLocalhost is what profiles of type Localhost come from.
+type SeccompLocalhost struct {
+	Root    string // directory that localhostProfile is relative to; absolute
+	Profile []byte // content of the file that LocalhostProfile names
+}
+
+// AppArmor is what the kernel has of it.
+type AppArmor struct {
+	Enabled bool
+	Loaded  []string // names of profiles
+}
+
+// SELinux is what the kernel and its policy say.
+type SELinux struct {
+	Enabled bool
+	// Process and File are the labels that the policy has for containers
+	// (lxc_contexts): user:role:type:level.
+	Process, File string
 }

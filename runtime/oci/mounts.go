@@ -69,6 +69,10 @@ func (b *builder) systemMounts() []specs.Mount {
 	if b.sec.privileged {
 		mode = "rw"
 	}
+	sys := mode
+	if b.sharesSysfs() {
+		sys = "rw" // readonlyPaths has it
+	}
 	cgroup := []string{"nosuid", "noexec", "nodev", "relatime", mode}
 	if b.in.Node.CgroupV2 && !b.cgroupNamespace() {
 		// There is one cgroup2 superblock: mounting it in the host's cgroup
@@ -82,9 +86,18 @@ func (b *builder) systemMounts() []specs.Mount {
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts",
 			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
-		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", mode}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", sys}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: cgroup},
 	}
+}
+
+// sharesSysfs tells whether another container of the pod, but not this one, is
+// privileged. A network namespace has one sysfs, and whoever mounts it first as
+// read-only makes it so for all: then this container must not, and gets its mount
+// made read-only afterwards. (A volume in the place of /sys is none of this.)
+func (b *builder) sharesSysfs() bool {
+	return !b.sec.privileged && b.in.Sandbox.NetNS != "" && slices.ContainsFunc(allContainers(b.pod), Privileged) &&
+		!slices.ContainsFunc(b.in.Mounts, func(m Mount) bool { return path.Join("/", m.ContainerPath) == "/sys" })
 }
 
 // podFiles are what the pod brings: shared memory and the files made for it.

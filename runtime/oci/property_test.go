@@ -141,6 +141,14 @@ func checkIsolation(t interface {
 	if !privileged && (len(spec.Linux.Devices) > 0 || spec.Linux.Resources.Devices[0].Allow) {
 		t.Fatalf("devices without privilege: %+v", spec.Linux.Resources.Devices)
 	}
+	for _, m := range spec.Mounts {
+		if m.Type == "sysfs" && !privileged && !slices.Contains(m.Options, "ro") && !slices.Contains(spec.Linux.ReadonlyPaths, "/sys") {
+			t.Fatalf("/sys can be written without privilege: %v, %v", m, spec.Linux.ReadonlyPaths)
+		}
+		if m.Destination == "/sys" && m.Type == "bind" && slices.Contains(spec.Linux.ReadonlyPaths, "/sys") {
+			t.Fatalf("a volume at /sys is made read-only: %v", m)
+		}
+	}
 	if sc == nil && (len(spec.Process.Capabilities.Bounding) != 14 || len(spec.Linux.MaskedPaths) == 0 || len(spec.Linux.ReadonlyPaths) == 0) {
 		t.Fatalf("no security context, and not the default: %+v", spec.Process.Capabilities)
 	}
@@ -190,6 +198,11 @@ func plausible(t *rapid.T) oci.Input {
 		*b = rapid.Bool().Draw(t, "host")
 	}
 	flip(&pod.Spec.ShareProcessNamespace)
+	if rapid.Bool().Draw(t, "other") {
+		other := v1.Container{Name: "other", SecurityContext: &v1.SecurityContext{}}
+		flip(&other.SecurityContext.Privileged)
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, other)
+	}
 	dir := rapid.SliceOfN(rapid.SampledFrom([]string{"dev", "shm", "etc", "hosts", "resolv.conf", "sys", "fs", "cgroup", "proc", "a", "b", ".", ""}), 1, 4)
 	where := func() string { return "/" + strings.Join(dir.Draw(t, "path"), "/") }
 	c.TerminationMessagePath = where()

@@ -1,11 +1,12 @@
 package oci
 
 import (
+	"maps"
 	"slices"
+	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/davit-agent/davit/runtime/cgroup/qos"
 )
@@ -19,11 +20,23 @@ func OOMScoreAdj(pod *v1.Pod, c *v1.Container, n Node) (adj int, clamped bool) {
 	return adj, adj != want
 }
 
+// Settings are what the node's configuration says of the resources of all its
+// containers, with kubelet's names and meanings.
+type Settings struct {
+	// LimitedSwap lets containers swap as qos.SwapLimit has it (cgroup v2 only);
+	// otherwise none may.
+	LimitedSwap bool
+	SwapTotal   int64 // bytes, of the node
+	// SingleProcessOOMKill has the kernel kill one process of a container that is
+	// out of memory, and not all of them. On cgroup v1 it does that anyway.
+	SingleProcessOOMKill bool
+}
+
 // resources is the container's cgroup. Devices are denied but for those that
 // every runtime allows by itself (null, zero, full, random, urandom, tty, pts).
 func (b *builder) resources() (*specs.LinuxResources, error) {
 	n := b.in.Node
-	cpuLimit, memory := b.limit(v1.ResourceCPU), b.limit(v1.ResourceMemory)
+	cpuLimit, memory := qos.ContainerLimit(b.pod, b.c, v1.ResourceCPU), qos.ContainerLimit(b.pod, b.c, v1.ResourceMemory)
 	request, ok := b.c.Resources.Requests[v1.ResourceCPU]
 	if !ok {
 		request = cpuLimit
@@ -44,52 +57,48 @@ func (b *builder) resources() (*specs.LinuxResources, error) {
 			res.Memory.Swap = &swap
 		}
 	}
-	if n.CgroupV2 {
-		res.Unified = map[string]string{"memory.oom.group": "1"}
-		if n.Swap {
-			res.Unified["memory.swap.max"] = "0"
-		}
-	}
+	res.Unified = b.unified()
 	pages, err := b.hugepages()
 	res.HugepageLimits = pages
 	return res, err
 }
 
-// limit is the container's limit, or the pod's where it has none.
-func (b *builder) limit(name v1.ResourceName) resource.Quantity {
-	q := b.c.Resources.Limits[name]
-	if q.Sign() <= 0 && b.pod.Spec.Resources != nil {
-		q = b.pod.Spec.Resources.Limits[name]
+// unified is what only cgroup v2 has.
+func (b *builder) unified() map[string]string {
+	n := b.in.Node
+	files := map[string]string{}
+	if n.CgroupV2 && !n.Settings.SingleProcessOOMKill {
+		files["memory.oom.group"] = "1"
 	}
-	return q
+	if n.CgroupV2 && n.Swap {
+		swap := int64(0)
+		if n.Settings.LimitedSwap {
+			swap = qos.SwapLimit(b.pod, b.c, n.MemoryTotal, n.Settings.SwapTotal)
+		}
+		files["memory.swap.max"] = strconv.FormatInt(swap, 10)
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	return files
 }
 
 // hugepages limits every size that the node has, to none where the container
 // does not ask for it.
 func (b *builder) hugepages() ([]specs.LinuxHugepageLimit, error) {
 	limits := map[string]uint64{}
-	lists := []v1.ResourceList{b.c.Resources.Limits}
-	if b.pod.Spec.Resources != nil {
-		lists = []v1.ResourceList{b.pod.Spec.Resources.Limits, b.c.Resources.Limits}
-	}
-	for _, list := range lists {
-		names := make([]v1.ResourceName, 0, len(list))
-		for name := range list {
-			names = append(names, name)
+	list := qos.ContainerHugepages(b.pod, b.c)
+	for _, name := range slices.Sorted(maps.Keys(list)) { // the first error is always the same
+		size, ok := qos.HugepageSize(name)
+		q := list[name]
+		if !ok || q.Sign() <= 0 {
+			continue
 		}
-		slices.Sort(names) // the first error is always the same
-		for _, name := range names {
-			size, ok := qos.HugepageSize(name)
-			q := list[name]
-			if !ok || q.Sign() <= 0 {
-				continue
-			}
-			if !slices.Contains(b.in.Node.HugepageSize, size) {
-				return nil, create(b.field("resources.limits[%q]", string(name)), "run the pod on a node that has them",
-					"this node has no huge pages of this size that could be limited")
-			}
-			limits[size] = uint64(q.Value())
+		if !slices.Contains(b.in.Node.HugepageSize, size) {
+			return nil, create(b.field("resources.limits[%q]", string(name)), "run the pod on a node that has them",
+				"this node has no huge pages of this size that could be limited")
 		}
+		limits[size] = uint64(q.Value())
 	}
 	var out []specs.LinuxHugepageLimit
 	for _, size := range b.in.Node.HugepageSize {

@@ -46,9 +46,15 @@ func (b *builder) seccomp(caps []string) (*specs.LinuxSeccomp, error) {
 		}
 		return runtimeDefault(b.in.Node, caps), nil
 	case v1.SeccompProfileTypeLocalhost:
-		return nil, unsupported(field+".type: Localhost", "use RuntimeDefault or Unconfined")
+		if p.LocalhostProfile == nil || *p.LocalhostProfile == "" {
+			return nil, config("", "", "localhostProfile must be set if seccompProfile type is Localhost.")
+		}
+		if !b.in.Node.Seccomp {
+			return nil, create(field, "set type: Unconfined", "seccomp is not supported by this node's kernel")
+		}
+		return localhost(b.in.Node.SeccompLocalhost, *p.LocalhostProfile)
 	}
-	return nil, config(field+".type", "use RuntimeDefault or Unconfined", "unknown type %q", string(p.Type))
+	return nil, config(field+".type", "use RuntimeDefault, Localhost or Unconfined", "unknown type %q", string(p.Type))
 }
 
 // runtimeDefault renders the default profile for a node and a process
@@ -85,5 +91,10 @@ func runtimeDefault(node Node, caps []string) *specs.LinuxSeccomp {
 		}
 		out.Syscalls = append(out.Syscalls, s.LinuxSyscall)
 	}
+	out.Syscalls = append(out.Syscalls, specs.LinuxSyscall{Names: slices.Clone(lsmCalls), Action: specs.ActAllow})
 	return out
 }
+
+// lsmCalls are allowed by containerd's profile and not by moby's: they tell a
+// process of its own attributes (Linux 6.8).
+var lsmCalls = []string{"lsm_get_self_attr", "lsm_list_modules", "lsm_set_self_attr"}

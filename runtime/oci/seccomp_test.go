@@ -28,14 +28,14 @@ func TestSeccomp(t *testing.T) {
 		want     bool
 		err      error
 	}{
-		"node's default":        {v1.SeccompProfileTypeRuntimeDefault, nil, nil, true, true, nil},
-		"node without default":  {v1.SeccompProfileTypeUnconfined, nil, nil, true, false, nil},
-		"kernel cannot":         {v1.SeccompProfileTypeRuntimeDefault, nil, nil, false, false, nil},
-		"kernel cannot, asked":  {v1.SeccompProfileTypeUnconfined, profile("RuntimeDefault"), nil, false, false, oci.ErrCreate},
-		"pod":                   {v1.SeccompProfileTypeUnconfined, profile("RuntimeDefault"), nil, true, true, nil},
-		"container over pod":    {v1.SeccompProfileTypeRuntimeDefault, profile("RuntimeDefault"), profile("Unconfined"), true, false, nil},
-		"localhost is not here": {v1.SeccompProfileTypeRuntimeDefault, nil, profile("Localhost"), true, false, oci.ErrUnsupported},
-		"nonsense":              {v1.SeccompProfileTypeRuntimeDefault, nil, profile("Nonsense"), true, false, oci.ErrConfig},
+		"node's default":       {v1.SeccompProfileTypeRuntimeDefault, nil, nil, true, true, nil},
+		"node without default": {v1.SeccompProfileTypeUnconfined, nil, nil, true, false, nil},
+		"kernel cannot":        {v1.SeccompProfileTypeRuntimeDefault, nil, nil, false, false, nil},
+		"kernel cannot, asked": {v1.SeccompProfileTypeUnconfined, profile("RuntimeDefault"), nil, false, false, oci.ErrCreate},
+		"pod":                  {v1.SeccompProfileTypeUnconfined, profile("RuntimeDefault"), nil, true, true, nil},
+		"container over pod":   {v1.SeccompProfileTypeRuntimeDefault, profile("RuntimeDefault"), profile("Unconfined"), true, false, nil},
+		"localhost of no name": {v1.SeccompProfileTypeRuntimeDefault, nil, profile("Localhost"), true, false, oci.ErrConfig},
+		"nonsense":             {v1.SeccompProfileTypeRuntimeDefault, nil, profile("Nonsense"), true, false, oci.ErrConfig},
 	} {
 		spec, err := change(t, func(in *oci.Input, ctr *v1.Container) {
 			in.Node.SeccompDefault, in.Node.Seccomp = c.def, c.kernel

@@ -48,6 +48,7 @@ type security struct {
 	add, drop             []v1.Capability
 	seccomp               *v1.SeccompProfile
 	apparmor              *v1.AppArmorProfile
+	selinux               *v1.SELinuxOptions
 }
 
 func (b *builder) effective() (security, error) {
@@ -55,8 +56,9 @@ func (b *builder) effective() (security, error) {
 	if p := b.pod.Spec.SecurityContext; p != nil {
 		s.runAsUser, s.runAsGroup = p.RunAsUser, p.RunAsGroup
 		s.runAsNonRoot = isTrue(p.RunAsNonRoot)
-		s.seccomp, s.apparmor = p.SeccompProfile, p.AppArmorProfile
+		s.selinux = p.SELinuxOptions
 	}
+	s.seccomp, s.apparmor = seccompOf(b.pod, b.c), appArmorOf(b.pod, b.c)
 	c := b.c.SecurityContext
 	if c == nil {
 		return s, nil
@@ -70,11 +72,8 @@ func (b *builder) effective() (security, error) {
 	if c.RunAsNonRoot != nil {
 		s.runAsNonRoot = *c.RunAsNonRoot
 	}
-	if c.SeccompProfile != nil {
-		s.seccomp = c.SeccompProfile
-	}
-	if c.AppArmorProfile != nil {
-		s.apparmor = c.AppArmorProfile
+	if c.SELinuxOptions != nil {
+		s.selinux = c.SELinuxOptions
 	}
 	if c.Capabilities != nil {
 		s.add, s.drop = c.Capabilities.Add, c.Capabilities.Drop
@@ -152,32 +151,12 @@ func (b *builder) maskedPaths() []string {
 }
 
 func (b *builder) readonlyPaths() []string {
+	var paths []string
+	if b.sharesSysfs() {
+		paths = append(paths, "/sys")
+	}
 	if b.sec.privileged || b.sec.unmasked {
-		return nil
+		return paths
 	}
-	return slices.Clone(defaultReadonly)
-}
-
-// apparmor returns the profile's name; "" is none.
-func (b *builder) apparmor() (string, error) {
-	n, p := b.in.Node, b.sec.apparmor
-	if b.sec.privileged || (p != nil && p.Type == v1.AppArmorProfileTypeUnconfined) {
-		return "", nil
-	}
-	if p == nil {
-		return n.AppArmorDefault, nil
-	}
-	field := b.field("securityContext.appArmorProfile")
-	if !n.AppArmor {
-		return "", create(field, "leave it out", "cannot enforce AppArmor: it is not enabled on this node")
-	}
-	switch {
-	case p.Type == v1.AppArmorProfileTypeRuntimeDefault && n.AppArmorDefault == "":
-		return "", unsupported(field+".type: RuntimeDefault", "load a profile and name it with type Localhost")
-	case p.Type == v1.AppArmorProfileTypeRuntimeDefault:
-		return n.AppArmorDefault, nil
-	case p.Type == v1.AppArmorProfileTypeLocalhost && p.LocalhostProfile != nil && *p.LocalhostProfile != "":
-		return *p.LocalhostProfile, nil
-	}
-	return "", config(field, "use RuntimeDefault, Unconfined, or Localhost with localhostProfile", "unknown profile %q", string(p.Type))
+	return append(paths, defaultReadonly...)
 }

@@ -1,14 +1,12 @@
 package oci_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/davit-agent/davit/runtime/oci"
 )
@@ -64,36 +62,6 @@ func TestCapabilities(t *testing.T) {
 		}
 		if !slices.Equal(caps.Bounding, caps.Effective) || !slices.Equal(caps.Bounding, caps.Permitted) || caps.Inheritable != nil || caps.Ambient != nil {
 			t.Errorf("%s: sets differ: %+v", name, caps)
-		}
-	}
-}
-
-func TestAppArmor(t *testing.T) {
-	for name, c := range map[string]struct {
-		node    bool
-		def     string
-		profile *v1.AppArmorProfile
-		want    string
-		err     error
-	}{
-		"none":                  {true, "", nil, "", nil},
-		"node's":                {true, "davit", nil, "davit", nil},
-		"unconfined":            {true, "davit", &v1.AppArmorProfile{Type: "Unconfined"}, "", nil},
-		"runtime default":       {true, "davit", &v1.AppArmorProfile{Type: "RuntimeDefault"}, "davit", nil},
-		"runtime default, none": {true, "", &v1.AppArmorProfile{Type: "RuntimeDefault"}, "", oci.ErrUnsupported},
-		"localhost":             {true, "davit", &v1.AppArmorProfile{Type: "Localhost", LocalhostProfile: ptr.To("mine")}, "mine", nil},
-		"localhost, nameless":   {true, "davit", &v1.AppArmorProfile{Type: "Localhost"}, "", oci.ErrConfig},
-		"kernel cannot":         {false, "", &v1.AppArmorProfile{Type: "RuntimeDefault"}, "", oci.ErrCreate},
-		"kernel need not":       {false, "", &v1.AppArmorProfile{Type: "Unconfined"}, "", nil},
-	} {
-		spec, err := change(t, func(in *oci.Input, ctr *v1.Container) {
-			in.Node.AppArmor, in.Node.AppArmorDefault = c.node, c.def
-			ctr.SecurityContext = &v1.SecurityContext{AppArmorProfile: c.profile}
-		})
-		if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
-			t.Errorf("%s: error %v, want %v", name, err, c.err)
-		} else if err == nil && spec.Process.ApparmorProfile != c.want {
-			t.Errorf("%s: %q, want %q", name, spec.Process.ApparmorProfile, c.want)
 		}
 	}
 }

@@ -61,6 +61,10 @@ func Spec(in Input) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	process, files, err := b.selinux()
+	if err != nil {
+		return nil, err
+	}
 	score, _ := OOMScoreAdj(b.pod, b.c, in.Node)
 	spec := &specs.Spec{
 		Version: ociVersion,
@@ -75,6 +79,7 @@ func Spec(in Input) (*specs.Spec, error) {
 				Bounding: caps, Effective: slices.Clone(caps), Permitted: slices.Clone(caps)},
 			NoNewPrivileges: b.sec.noNewPrivileges,
 			ApparmorProfile: apparmor,
+			SelinuxLabel:    process,
 			OOMScoreAdj:     &score,
 		},
 		Mounts: mounts,
@@ -84,6 +89,7 @@ func Spec(in Input) (*specs.Spec, error) {
 			Namespaces:        b.namespaces(),
 			Seccomp:           seccomp,
 			RootfsPropagation: propagation,
+			MountLabel:        files,
 			MaskedPaths:       b.maskedPaths(),
 			ReadonlyPaths:     b.readonlyPaths(),
 		},
@@ -168,7 +174,11 @@ func (b *builder) namespaces() []specs.LinuxNamespace {
 		}
 	}
 	if !b.pod.Spec.HostPID {
-		ns = append(ns, specs.LinuxNamespace{Type: specs.PIDNamespace, Path: s.PIDNS})
+		pid := s.PIDNS
+		if pid == "" {
+			pid = b.in.TargetPIDNS
+		}
+		ns = append(ns, specs.LinuxNamespace{Type: specs.PIDNamespace, Path: pid})
 	}
 	if b.cgroupNamespace() {
 		ns = append(ns, specs.LinuxNamespace{Type: specs.CgroupNamespace})

@@ -196,3 +196,17 @@ func fields(data []byte, n int) func(yield func([]string) bool) {
 		}
 	}
 }
+
+// UserOf returns whom a container of this spec runs as, as its status tells:
+// containerStatuses[].user. nil if the spec does not say.
+func UserOf(spec *specs.Spec) *v1.ContainerUser {
+	if spec == nil || spec.Process == nil {
+		return nil
+	}
+	u := spec.Process.User
+	out := &v1.LinuxContainerUser{UID: int64(u.UID), GID: int64(u.GID)}
+	for _, g := range u.AdditionalGids {
+		out.SupplementalGroups = append(out.SupplementalGroups, int64(g))
+	}
+	return &v1.ContainerUser{Linux: out}
+}

@@ -81,3 +81,20 @@ func TestUser(t *testing.T) {
 		})
 	}
 }
+
+func TestUserOf(t *testing.T) {
+	spec, err := change(t, func(in *oci.Input, ctr *v1.Container) {
+		in.Pod.Spec.SecurityContext = &v1.PodSecurityContext{FSGroup: ptr.To[int64](5), SupplementalGroups: []int64{9}}
+		ctr.SecurityContext = &v1.SecurityContext{RunAsUser: ptr.To[int64](1000)}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &v1.ContainerUser{Linux: &v1.LinuxContainerUser{UID: 1000, GID: 1001, SupplementalGroups: []int64{5, 9, 10, 1001, 1002}}}
+	if d := cmp.Diff(want, oci.UserOf(spec)); d != "" {
+		t.Error(d)
+	}
+	if u := oci.UserOf(nil); u != nil {
+		t.Errorf("of nothing: %v", u)
+	}
+}

@@ -20,6 +20,12 @@
 //   - Every pod with its own network gets the two sysctls that containerd's CRI
 //     gives it by default, so that programs without privileges may bind to port 80
 //     and ping. The pod's own sysctls come after them and win.
+//   - Which sysctls a pod may set is a question of its own (Sysctls, pure), to be
+//     asked before anything is made: the safe ones, and what the node's
+//     configuration allows beyond them, but none of a namespace that the pod shares
+//     with the host. That a sysctl belongs to a namespace is checked again by
+//     network/ns when it is set: what would change the whole machine is never
+//     written, whatever is allowed.
 //   - The PID namespace is pinned from the init, an ordinary container named "" of
 //     the pod, below the pod's cgroup, without capabilities and with nothing in its
 //     root but the helper program: processes of the pod's containers can look into

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/davit-agent/davit/network/ns"
 	"github.com/davit-agent/davit/runtime"
@@ -96,7 +95,7 @@ func (s *Sandboxes) options(cfg *runtime.SandboxConfig) ns.Options {
 	}
 	for name, value := range cfg.Sysctls {
 		// Slashes and dots name the same: the pod's own must replace the default.
-		delete(o.Sysctls, strings.ReplaceAll(name, "/", "."))
+		delete(o.Sysctls, dotted(name))
 		o.Sysctls[name] = value
 	}
 	if cfg.IDs != nil {

@@ -16,7 +16,9 @@ const (
 // BestEffort, between 3 and 999 for Burstable, the lower the more memory it
 // requests. A sidecar never scores higher than the pod's containers.
 func OOMScoreAdj(pod *v1.Pod, c *v1.Container, memoryTotal int64) int {
-	if pod.Spec.PriorityClassName == nodeCritical && pod.Spec.Priority != nil && *pod.Spec.Priority >= criticalFrom {
+	// Nobody resolves the class of a pod from a file; to kubelet, such pods are
+	// critical in any case.
+	if pod.Spec.PriorityClassName == nodeCritical && (pod.Spec.Priority == nil || Critical(pod)) {
 		return guaranteedScore
 	}
 	switch Class(pod) {
@@ -52,22 +54,26 @@ func thousandths(part, whole int64) int64 {
 	return 1000 * part / whole
 }
 
+// Critical reports whether the pod's priority is one of those for which the
+// system would rather do without everything else.
+func Critical(pod *v1.Pod) bool {
+	return pod.Spec.Priority != nil && *pod.Spec.Priority >= criticalFrom
+}
+
 // unassigned is each container's part of the memory that the pod itself
 // requests beyond what its containers do (KEP-2837).
 func unassigned(pod *v1.Pod) int64 {
-	if !podLevel(pod) {
-		return 0
-	}
+	all, ok := podLevel(pod).Requests[v1.ResourceMemory]
+	given, _ := peak(pod, v1.ResourceMemory, request)
 	n := int64(len(pod.Spec.InitContainers) + len(pod.Spec.Containers))
-	all, given := podRequest(pod, v1.ResourceMemory), peak(pod, v1.ResourceMemory, request)
-	if n == 0 || all.Cmp(given) <= 0 {
+	if n == 0 || !ok || all.Cmp(given) <= 0 {
 		return 0
 	}
 	return (all.Value() - given.Value()) / n
 }
 
 func memoryRequest(c *v1.Container) int64 {
-	q := request(c.Resources, v1.ResourceMemory)
+	q, _ := request(c.Resources, v1.ResourceMemory)
 	return q.Value()
 }
 

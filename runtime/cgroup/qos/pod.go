@@ -1,22 +1,28 @@
 package qos
 
 import (
-	"strings"
-
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// Resources is what a pod's cgroup is set to.
+// Resources is what a cgroup above the containers' is set to.
 type Resources struct {
 	Shares   uint64           // cpu.shares; at least MinShares
 	Quota    int64            // µs per Period; 0: not limited
 	Memory   int64            // bytes; 0: not limited
-	Hugepage map[string]int64 // "2MB" -> bytes; only sizes that the pod requests
+	Pids     int64            // processes and threads; 0: not limited
+	Hugepage map[string]int64 // "2MB" -> bytes
+	// OtherHugepages is what the sizes get that Hugepage does not name, in bytes.
+	OtherHugepages int64
 }
+
+// Unbounded is a number of bytes of huge pages that no node has: kubelet's value
+// for the cgroups above the pods'.
+const Unbounded = int64(1) << 62
 
 // PodResources returns what the pod's cgroup is set to, as kubelet computes it:
 // limits apply to the pod only if every container (or the pod itself) has one.
+// Huge pages follow the requests. Pids is not part of a pod's specification.
 func PodResources(pod *v1.Pod) Resources {
 	res := Resources{Shares: Shares(PodMilliCPU(pod))}
 	for _, name := range hugepages(pod) {
@@ -28,16 +34,17 @@ func PodResources(pod *v1.Pod) Resources {
 			res.Hugepage[size] = q.Value()
 		}
 	}
-	if Class(pod) == v1.PodQOSBestEffort {
+	class := Class(pod)
+	if class == v1.PodQOSBestEffort {
 		res.Shares = MinShares
 		return res
 	}
-	if everyLimited(pod, v1.ResourceCPU) {
-		q := withOverhead(pod, v1.ResourceCPU, podLimit(pod, v1.ResourceCPU))
+	if class == v1.PodQOSGuaranteed || everyLimited(pod, v1.ResourceCPU) {
+		q := podLimit(pod, v1.ResourceCPU)
 		res.Quota = Quota(q.MilliValue())
 	}
-	if everyLimited(pod, v1.ResourceMemory) {
-		q := withOverhead(pod, v1.ResourceMemory, podLimit(pod, v1.ResourceMemory))
+	if class == v1.PodQOSGuaranteed || everyLimited(pod, v1.ResourceMemory) {
+		q := podLimit(pod, v1.ResourceMemory)
 		res.Memory = q.Value()
 	}
 	return res
@@ -45,122 +52,111 @@ func PodResources(pod *v1.Pod) Resources {
 
 // PodMilliCPU returns the CPU that the pod requests as a whole.
 func PodMilliCPU(pod *v1.Pod) int64 {
-	q := withOverhead(pod, v1.ResourceCPU, podRequest(pod, v1.ResourceCPU))
+	q := podRequest(pod, v1.ResourceCPU)
 	return q.MilliValue()
 }
 
 // PodMemory returns the memory in bytes that the pod requests as a whole.
 func PodMemory(pod *v1.Pod) int64 {
-	q := withOverhead(pod, v1.ResourceMemory, podRequest(pod, v1.ResourceMemory))
+	q := podRequest(pod, v1.ResourceMemory)
 	return q.Value()
 }
 
-// HugepageSize returns the kernel's name ("2MB") for the size in a resource name
-// ("hugepages-2Mi"); false if it is not such a name.
-func HugepageSize(name v1.ResourceName) (string, bool) {
-	s, ok := strings.CutPrefix(string(name), v1.ResourceHugePagesPrefix)
-	if !ok {
-		return "", false
+// ContainerLimit is a container's limit of CPU or memory: its own, or the pod's
+// where it has none.
+func ContainerLimit(pod *v1.Pod, c *v1.Container, name v1.ResourceName) resource.Quantity {
+	if q := c.Resources.Limits[name]; !q.IsZero() {
+		return q
 	}
-	q, err := resource.ParseQuantity(s)
-	if err != nil || q.Sign() <= 0 {
-		return "", false
-	}
-	return hugepageName(q.Value()), true
+	return podLevel(pod).Limits[name]
 }
 
-// hugepageName is mm/hugetlb_cgroup.c's mem_fmt.
-func hugepageName(bytes int64) string {
-	switch {
-	case bytes >= 1<<30:
-		return resource.NewQuantity(bytes>>30, resource.DecimalSI).String() + "GB"
-	case bytes >= 1<<20:
-		return resource.NewQuantity(bytes>>20, resource.DecimalSI).String() + "MB"
-	}
-	return resource.NewQuantity(bytes>>10, resource.DecimalSI).String() + "KB"
-}
-
-// hugepages returns the names of all huge page resources in the pod.
-func hugepages(pod *v1.Pod) []v1.ResourceName {
-	var names []v1.ResourceName
-	seen := map[v1.ResourceName]bool{}
-	add := func(l v1.ResourceList) {
-		for name := range l {
-			if strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix) && !seen[name] {
-				seen[name] = true
-				names = append(names, name)
+// ContainerHugepages are the limits of huge pages that hold for a container: the
+// pod's, over which the container's own win.
+func ContainerHugepages(pod *v1.Pod, c *v1.Container) v1.ResourceList {
+	out := v1.ResourceList{}
+	for _, list := range []v1.ResourceList{podLevel(pod).Limits, c.Resources.Limits} {
+		for name, q := range list {
+			if isHugepages(name) {
+				out[name] = q
 			}
 		}
 	}
-	for c := range containers(pod) {
-		add(c.Resources.Requests)
-		add(c.Resources.Limits)
-	}
-	if podLevel(pod) {
-		add(pod.Spec.Resources.Requests)
-		add(pod.Spec.Resources.Limits)
-	}
-	return names
+	return out
 }
 
-// everyLimited reports whether the pod or else every container limits name.
+// everyLimited reports whether the pod or else every container limits name. An
+// init container counts as limited where a sidecar before it is.
 func everyLimited(pod *v1.Pod, name v1.ResourceName) bool {
-	if podLevel(pod) {
-		if q, ok := pod.Spec.Resources.Limits[name]; ok && q.Sign() > 0 {
-			return true
-		}
+	if q := podLevel(pod).Limits[name]; !q.IsZero() {
+		return true
 	}
-	for c := range containers(pod) {
-		if q, ok := c.Resources.Limits[name]; !ok || q.Sign() <= 0 {
+	for i := range pod.Spec.Containers {
+		if q := pod.Spec.Containers[i].Resources.Limits[name]; q.IsZero() {
 			return false
 		}
+	}
+	sidecars := false
+	for i := range pod.Spec.InitContainers {
+		c := &pod.Spec.InitContainers[i]
+		q := c.Resources.Limits[name]
+		if q.IsZero() && !sidecars {
+			return false
+		}
+		sidecars = sidecars || sidecar(c)
 	}
 	return true
 }
 
-// podRequest is what the pod as a whole requests of name. What the pod itself
-// says replaces the containers' sum; its limit does where nobody requests any.
+// podRequest is what the pod as a whole requests of name: what itself says
+// replaces the containers' sum, and its overhead (RuntimeClass) is added.
 func podRequest(pod *v1.Pod, name v1.ResourceName) resource.Quantity {
-	total := peak(pod, name, request)
-	if podLevel(pod) {
-		if q, ok := pod.Spec.Resources.Requests[name]; ok {
-			total = q.DeepCopy()
-		} else if total.IsZero() {
-			total = limit(*pod.Spec.Resources, name).DeepCopy()
-		}
+	total, _ := peak(pod, name, request)
+	if q, ok := podLevel(pod).Requests[name]; ok {
+		total = q.DeepCopy()
 	}
-	return total
-}
-
-// withOverhead adds what the pod's runtime takes for itself (RuntimeClass).
-func withOverhead(pod *v1.Pod, name v1.ResourceName, total resource.Quantity) resource.Quantity {
 	total.Add(pod.Spec.Overhead[name])
 	return total
 }
 
 // podLimit is the limit of the pod as a whole; everyLimited says if it counts.
+// The overhead is added to a limit that there is.
 func podLimit(pod *v1.Pod, name v1.ResourceName) resource.Quantity {
-	total := peak(pod, name, limit)
-	if podLevel(pod) {
-		if q, ok := pod.Spec.Resources.Limits[name]; ok && q.Sign() > 0 {
-			total = q.DeepCopy()
-		}
+	total, _ := peak(pod, name, limit)
+	if q, ok := podLevel(pod).Limits[name]; ok {
+		total = q.DeepCopy()
+	}
+	if !total.IsZero() {
+		total.Add(pod.Spec.Overhead[name])
 	}
 	return total
 }
 
-func limit(r v1.ResourceRequirements, name v1.ResourceName) resource.Quantity {
-	return r.Limits[name]
+// asked is what a container asks for of name, and whether it says so at all.
+type asked func(v1.ResourceRequirements, v1.ResourceName) (resource.Quantity, bool)
+
+func limit(r v1.ResourceRequirements, name v1.ResourceName) (resource.Quantity, bool) {
+	q, ok := r.Limits[name]
+	return q, ok
+}
+
+// request is what r requests of name, which is the limit if it does not say.
+func request(r v1.ResourceRequirements, name v1.ResourceName) (resource.Quantity, bool) {
+	if q, ok := r.Requests[name]; ok {
+		return q, true
+	}
+	return limit(r, name)
 }
 
 // peak is what the pod's containers take of name together at the most: the
 // containers and sidecars, or one init container with the sidecars started
-// before it.
-func peak(pod *v1.Pod, name v1.ResourceName, of func(v1.ResourceRequirements, v1.ResourceName) resource.Quantity) resource.Quantity {
+// before it. said tells whether any of them names it.
+func peak(pod *v1.Pod, name v1.ResourceName, of asked) (total resource.Quantity, said bool) {
 	var sidecars, most resource.Quantity
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
-		q := of(c.Resources, name).DeepCopy()
+		q, ok := of(c.Resources, name)
+		q, said = q.DeepCopy(), said || ok
 		q.Add(sidecars)
 		if sidecar(c) {
 			sidecars = q.DeepCopy()
@@ -169,12 +165,14 @@ func peak(pod *v1.Pod, name v1.ResourceName, of func(v1.ResourceRequirements, v1
 			most = q
 		}
 	}
-	total := sidecars
+	total = sidecars
 	for i := range pod.Spec.Containers {
-		total.Add(of(pod.Spec.Containers[i].Resources, name))
+		q, ok := of(pod.Spec.Containers[i].Resources, name)
+		said = said || ok
+		total.Add(q)
 	}
 	if most.Cmp(total) > 0 {
-		return most
+		total = most
 	}
-	return total
+	return total, said
 }

@@ -87,6 +87,19 @@ func TestClassAndPodResources(t *testing.T) {
 			v1.PodQOSBurstable, qos.Resources{Shares: 1024, Quota: 200000, Memory: 1 << 30}},
 		"pod limit alone": {podLevel(pod(nil, ctr(rr(nil, nil))), rr(nil, m{"cpu": "2", "memory": "1Gi"})),
 			v1.PodQOSGuaranteed, qos.Resources{Shares: 2048, Quota: 200000, Memory: 1 << 30}},
+		"an empty pod level decides, too": {&v1.Pod{Spec: v1.PodSpec{Resources: &v1.ResourceRequirements{},
+			Containers: []v1.Container{ctr(full)}}}, v1.PodQOSBestEffort, qos.Resources{Shares: 2}},
+		"pod level of CPU only, containers limit memory": {podLevel(pod(nil, ctr(rr(nil, m{"memory": "1Gi"})), ctr(rr(nil, m{"memory": "1Gi"}))),
+			rr(m{"cpu": "1"}, m{"cpu": "1"})), v1.PodQOSBurstable, qos.Resources{Shares: 1024, Quota: 100000, Memory: 2 << 30}},
+		"an unlimited init after a limited sidecar": {pod([]v1.Container{side("s", rr(nil, m{"cpu": "1"})), initc("i", rr(nil, nil))},
+			ctr(rr(nil, m{"cpu": "1"}))), v1.PodQOSBurstable, qos.Resources{Shares: 2048, Quota: 200000}},
+		"an unlimited init before it": {pod([]v1.Container{initc("i", rr(nil, nil)), side("s", rr(nil, m{"cpu": "1"}))},
+			ctr(rr(nil, m{"cpu": "1"}))), v1.PodQOSBurstable, qos.Resources{Shares: 2048}},
+		"pod level without huge pages": {podLevel(pod(nil, ctr(rr(nil, m{"hugepages-2Mi": "4Mi"})), ctr(rr(nil, m{"hugepages-2Mi": "2Mi"}))),
+			rr(nil, m{"cpu": "1"})), v1.PodQOSBurstable, qos.Resources{Shares: 1024, Quota: 100000, Hugepage: map[string]int64{"2MB": 6 << 20}}},
+		"pod level with huge pages": {podLevel(pod(nil, ctr(rr(nil, m{"hugepages-2Mi": "4Mi"}))),
+			rr(nil, m{"hugepages-2Mi": "8Mi", "memory": "1Gi"})), v1.PodQOSBurstable,
+			qos.Resources{Shares: 2, Memory: 1 << 30, Hugepage: map[string]int64{"2MB": 8 << 20}}},
 		"huge pages": {pod(nil, ctr(rr(m{"cpu": "1"}, m{"hugepages-2Mi": "4Mi"})),
 			ctr(rr(nil, m{"hugepages-2Mi": "2Mi", "hugepages-1Gi": "1Gi"}))), v1.PodQOSBurstable,
 			qos.Resources{Shares: 1024, Hugepage: map[string]int64{"2MB": 6 << 20, "1GB": 1 << 30}}},
@@ -260,4 +273,71 @@ func TestPodResourcesProperties(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestContainerLimits(t *testing.T) {
+	p := podLevel(pod(nil, ctr(rr(nil, m{"hugepages-2Mi": "4Mi"})), ctr(rr(nil, m{"cpu": "1"}))), rr(nil, m{"memory": "1Gi", "cpu": "2"}))
+	type row struct{ cpu, memory, pages string }
+	for i, want := range []row{{"2", "1Gi", "4Mi"}, {"1", "1Gi", "4Mi"}} { // the pod's huge pages are the sum of its containers'
+		c := &p.Spec.Containers[i]
+		cpu, memory := qos.ContainerLimit(p, c, "cpu"), qos.ContainerLimit(p, c, "memory")
+		pages := qos.ContainerHugepages(p, c)["hugepages-2Mi"]
+		if got := (row{cpu.String(), memory.String(), pages.String()}); got != want {
+			t.Errorf("container %d: %v, want %v", i, got, want)
+		}
+	}
+}
+
+func TestSwapLimit(t *testing.T) {
+	const gib = int64(1) << 30
+	for name, c := range map[string]struct {
+		r        v1.ResourceRequirements
+		priority *int32
+		want     int64
+	}{
+		"an eighth":          {rr(m{"memory": "2Gi"}, nil), nil, gib / 2},
+		"with a limit":       {rr(m{"memory": "2Gi"}, m{"memory": "3Gi"}), nil, gib / 2},
+		"request is limit":   {rr(nil, m{"memory": "2Gi"}), nil, 0},
+		"no memory at all":   {rr(m{"cpu": "1"}, nil), nil, 0},
+		"guaranteed":         {rr(nil, m{"cpu": "1", "memory": "2Gi"}), nil, 0},
+		"best effort":        {rr(nil, nil), nil, 0},
+		"more than there is": {rr(m{"memory": "17Gi"}, nil), nil, 0},
+		"critical":           {rr(m{"memory": "2Gi"}, nil), ptr.To[int32](2000000000), 0},
+		"less than critical": {rr(m{"memory": "2Gi"}, nil), ptr.To[int32](1999999999), gib / 2},
+	} {
+		p := pod(nil, ctr(c.r))
+		p.Spec.Priority = c.priority
+		if got := qos.SwapLimit(p, &p.Spec.Containers[0], 16*gib, 4*gib); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestAllocatable(t *testing.T) {
+	list := func(m m) v1.ResourceList { return rr(m, nil).Requests }
+	capacity := list(m{"cpu": "2", "memory": "4Gi", "pid": "1000", "hugepages-2Mi": "1Gi"})
+	kube, system := list(m{"cpu": "500m", "memory": "1Gi"}), list(m{"cpu": "100m", "pid": "2000"})
+	for what, c := range map[string]struct {
+		got  v1.ResourceList
+		want m
+	}{
+		"less":        {qos.Less(capacity, kube, system), m{"cpu": "1400m", "memory": "3Gi", "pid": "0", "hugepages-2Mi": "1Gi"}},
+		"allocatable": {qos.Allocatable(capacity, kube, system), m{"cpu": "1400m", "memory": "2Gi", "pid": "0", "hugepages-2Mi": "1Gi"}},
+		"all is kept": {qos.Allocatable(capacity, list(m{"memory": "4Gi"})), m{"cpu": "2", "memory": "0", "pid": "1k", "hugepages-2Mi": "1Gi"}},
+	} {
+		got := m{}
+		for name, q := range c.got {
+			got[string(name)] = q.String()
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s: %s", what, d)
+		}
+	}
+	want := qos.Resources{Shares: 2048, Memory: 4 << 30, Pids: 1000, OtherHugepages: 1 << 62}
+	if d := cmp.Diff(want, qos.NodeResources(capacity)); d != "" {
+		t.Error(d)
+	}
+	if q := capacity["memory"]; q.String() != "4Gi" {
+		t.Errorf("the capacity was changed: memory is %s", q.String())
+	}
 }

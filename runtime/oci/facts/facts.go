@@ -2,8 +2,14 @@
 // apart because oci is pure.
 //
 // Read is cheap (a dozen small files) and is meant to be called once per start
-// of davit; nothing in Node changes without a reboot, but for Devices, which
-// are hot-plugged: fill them in with Devices for each privileged container.
+// of davit; nothing in Node changes without a reboot, but for what a container
+// may need beyond that: the host's devices, which are hot-plugged, the AppArmor
+// profiles that are loaded, and its seccomp profile. ForContainer adds those.
+//
+// A seccomp profile is a file below a directory of the node's administrator. Its
+// name comes with the pod, so it is opened with os.Root: neither .. nor a symbolic
+// link leads out of the directory (kubelet follows links), it has to be a plain
+// file, and it is bounded.
 package facts
 
 import (
@@ -27,8 +33,8 @@ import (
 	"github.com/davit-agent/davit/runtime/oci"
 )
 
-// Read returns the node's facts, without Devices. RuntimeDefault is what
-// SeccompDefault is set to; AppArmorDefault is empty.
+// Read returns the node's facts, without what ForContainer adds. RuntimeDefault
+// is what SeccompDefault is set to; SeccompLocalhost is empty.
 func Read() (oci.Node, error) {
 	n, err := read("/")
 	if err != nil {
@@ -60,7 +66,8 @@ func read(root string) (oci.Node, error) {
 	n.Seccomp = status["Seccomp"] != "" && exists(root, "proc/sys/kernel/seccomp/actions_avail")
 	n.AbsentABIs = absentABIs(root)
 	enabled, _ := os.ReadFile(filepath.Join(root, "sys/module/apparmor/parameters/enabled"))
-	n.AppArmor = strings.TrimSpace(string(enabled)) == "Y"
+	n.AppArmor.Enabled = strings.TrimSpace(string(enabled)) == "Y"
+	n.SELinux = selinux(root)
 	n.MaskedPaths, _ = filepath.Glob(filepath.Join(root, "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle"))
 	slices.Sort(n.MaskedPaths)
 	n.RecursiveReadOnly = kernelAtLeast(5, 12)

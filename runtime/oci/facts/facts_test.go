@@ -90,7 +90,7 @@ func TestReadFiles(t *testing.T) {
 			"sys/devices/system/cpu/cpu0/thermal_throttle/x":   "",
 			"sys/devices/system/cpu/cpufreq/thermal_throttle/": "",
 		}, oci.Node{CgroupV2: true, Swap: true, CgroupFlags: []string{"nsdelegate", "memory_recursiveprot"},
-			Capabilities: []string{"CAP_SYS_RESOURCE"}, MinOOMScoreAdj: -1000, Seccomp: true, AppArmor: true,
+			Capabilities: []string{"CAP_SYS_RESOURCE"}, MinOOMScoreAdj: -1000, Seccomp: true, AppArmor: oci.AppArmor{Enabled: true},
 			HugepageSize: []string{"1GB", "2MB"}, MaskedPaths: []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
