@@ -45,6 +45,9 @@
 //   - While the daemon is away (ErrUnavailable from everything) List still
 //     answers, beside that error, for the containers that this process has seen or was told of by
 //     Adopt, by asking their shims; exits are seen and Events fires.
+//   - What hangs holds up its own container alone: a call that gets no answer for a
+//     while returns ErrStuck, goes on behind, and the next one for that
+//     container waits for it; there is one at a time.
 //   - An Exit is never guessed. If a task vanished and nobody saw its end, List
 //     reports StateUnknown.
 package runtime

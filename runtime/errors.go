@@ -11,4 +11,8 @@ var (
 	ErrStart            = errors.New("container did not start")
 	ErrExited           = errors.New("container has exited")
 	ErrUnavailable      = errors.New("container runtime is not reachable")
+	// ErrStuck is wrapped by the error of a call for one container whose shim,
+	// OCI runtime or process does not answer or end; the text says which. The
+	// call may be repeated, and the pod is woken when something has changed.
+	ErrStuck = errors.New("container is stuck")
 )

@@ -158,6 +158,10 @@ type Container struct {
 	Exit      *Exit     // set in StateExited
 	ImageName string
 	ImageID   string // Image.Identity
+	// Stuck tells people what hangs: its process inside of the kernel, its shim,
+	// its OCI runtime. "": nothing does. While its shim does not answer, the
+	// rest is what was known last; one that has a start mark runs then.
+	Stuck string
 }
 
 // Exit is how a container ended.

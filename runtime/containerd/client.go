@@ -83,6 +83,7 @@ type Client struct {
 	seeded atomic.Bool // groups and table hold what the daemon has
 
 	procs *process.Runner
+	hangs *hangs
 
 	nsMu     sync.Mutex
 	nsMade   bool   // the namespace is known to exist
@@ -117,6 +118,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, log: cfg.Logger, wakes: wake.New(), table: known.NewTable(), groups: shimgroup.New(cfg.PodsPerShim)}
 	c.shims = shim.NewPool(cfg.Address, cfg.Namespace)
+	c.hangs = newHangs()
 	c.marks = known.Marks{Dir: filepath.Join(cfg.RunDir, "started"), Logger: cfg.Logger}
 	if err := makeDirs(c.marks.Dir); err != nil {
 		return nil, err
@@ -187,12 +189,16 @@ func (c *Client) Ready(ctx context.Context) error {
 // Close closes the connections. No container notices.
 func (c *Client) Close() error {
 	c.wakes.Close()
+	c.hangs.close()
 	c.shims.Close()
 	return c.client.Close()
 }
 
 // Exec runs a further process in a running container.
 func (c *Client) Exec(ctx context.Context, id string, cfg runtime.ExecConfig) (int, error) {
+	if c.hangs.silent(id) {
+		return 0, fmt.Errorf("executing in container %s: %w", id, c.stuck(id))
+	}
 	code, err := c.procs.Exec(c.withNS(ctx), id, cfg)
 	if e, _ := c.table.Get(id); e.State == runtime.StateExited && errors.Is(err, runtime.ErrNotFound) {
 		err = fmt.Errorf("%w: %w", runtime.ErrExited, err)

@@ -25,8 +25,8 @@ import (
 	"github.com/davit-agent/davit/runtime/containerd/object"
 )
 
-// opTimeout bounds a whole Create, Start or Delete; kubelet gives its runtime
-// the same two minutes.
+// opTimeout bounds a whole Create, Start or Delete, whether somebody still waits
+// for it or not; kubelet gives its runtime the same two minutes.
 const opTimeout = 2 * time.Minute
 
 // Create makes the container's object, then its snapshot, and beside them its
@@ -38,7 +38,7 @@ func (c *Client) Create(ctx context.Context, cfg *runtime.ContainerConfig) error
 	if err != nil {
 		return fmt.Errorf("creating container %s: %w", cfg.ID, err)
 	}
-	err = c.detached(ctx, cfg.ID, func(ctx context.Context) error { return c.create(ctx, cfg, rt) })
+	err = c.detached(ctx, cfg.ID, "creating", func(ctx context.Context) error { return c.create(ctx, cfg, rt) })
 	if err != nil {
 		return fmt.Errorf("creating container %s: %w", cfg.ID, err)
 	}

@@ -19,11 +19,24 @@ import (
 
 // Signal sends sig to the container's init process.
 func (c *Client) Signal(ctx context.Context, id string, sig syscall.Signal) error {
+	if c.hangs.silent(id) {
+		return fmt.Errorf("signalling container %s: %w", id, c.stuck(id))
+	}
+	outer := ctx
 	ctx, cancel := context.WithTimeout(c.withNS(ctx), callTimeout)
 	defer cancel()
 	_, err := c.client.TaskService().Kill(ctx, &tasks.KillRequest{ContainerID: id, Signal: uint32(sig)})
+	if ctx.Err() != nil && outer.Err() == nil && c.Ready(outer) == nil {
+		return fmt.Errorf("signalling container %s: %w", id, c.stuck(id))
+	}
 	err = fault.Classify(err)
-	if err == nil || fault.ProcessEnded(err) {
+	if fault.ProcessEnded(err) {
+		return nil
+	}
+	if err == nil {
+		if sig == syscall.SIGKILL && c.hangs.kill(id, time.Now()) && c.hindrance(id) != "" {
+			return fmt.Errorf("signalling container %s: %w", id, c.stuck(id))
+		}
 		return nil
 	}
 	if errdefs.IsNotFound(err) {
@@ -41,7 +54,7 @@ func (c *Client) Signal(ctx context.Context, id string, sig syscall.Signal) erro
 // Delete removes the container. The object goes last: as long as it is there,
 // List shows that there is something to delete.
 func (c *Client) Delete(ctx context.Context, id string) error {
-	err := c.detached(ctx, id, func(ctx context.Context) error { return c.delete(ctx, id) })
+	err := c.detached(ctx, id, "deleting", func(ctx context.Context) error { return c.delete(ctx, id) })
 	if err != nil {
 		return fmt.Errorf("deleting container %s: %w", id, err)
 	}
@@ -51,6 +64,9 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 func (c *Client) delete(ctx context.Context, id string) error {
 	if err := c.ensureSeeded(ctx); err != nil {
 		return err
+	}
+	if c.hangs.silent(id) {
+		return c.stuck(id)
 	}
 	if err := c.deleteTask(ctx, id); err != nil {
 		return fmt.Errorf("deleting task: %w", err)
@@ -75,6 +91,7 @@ func (c *Client) delete(ctx context.Context, id string) error {
 	}
 	c.table.Remove(id)
 	c.groups.Drop(id)
+	c.hangs.forget(id)
 	return errors.Join(c.marks.Remove(id), removeFiles(c.stdinPath(id)))
 }
 
@@ -105,6 +122,10 @@ func (c *Client) deleteTask(ctx context.Context, id string) error {
 	}
 }
 
+// killWait bounds the wait for a process that was killed: it ends at once, or
+// only once the kernel lets go of it.
+const killWait = 10 * time.Second
+
 // kill kills a task and waits until it has exited.
 func (c *Client) kill(ctx context.Context, id string) error {
 	ts := c.client.TaskService()
@@ -112,7 +133,13 @@ func (c *Client) kill(ctx context.Context, id string) error {
 	if err = fault.Classify(err); err != nil && !errdefs.IsNotFound(err) && !fault.ProcessEnded(err) && !fault.ShimGone(err) {
 		return fmt.Errorf("killing task: %w", err)
 	}
-	_, err = ts.Wait(ctx, &tasks.WaitRequest{ContainerID: id})
+	c.hangs.kill(id, time.Now())
+	wctx, cancel := context.WithTimeout(ctx, killWait)
+	defer cancel()
+	_, err = ts.Wait(wctx, &tasks.WaitRequest{ContainerID: id})
+	if wctx.Err() != nil && ctx.Err() == nil {
+		return c.stuck(id)
+	}
 	if err = fault.Classify(err); err != nil && !errdefs.IsNotFound(err) && !fault.ShimGone(err) {
 		return fmt.Errorf("waiting for task: %w", err)
 	}

@@ -29,6 +29,16 @@
 //   - Create, Start and Delete go on to their end when their caller leaves; a
 //     lock per container keeps the next call waiting. To cancel the daemon in
 //     the middle of a task's creation costs more than to let it finish.
+//   - What hangs holds up its own container only. A caller gives up after 15 s
+//     with ErrStuck, what it called goes on behind it under the container's lock (one at a time,
+//     two minutes at most), and its end wakes the pod. A shim that does not
+//     answer the daemon within 2 s is asked nothing more: one question is
+//     left on its own socket, whose answer wakes the pod. More would fill the
+//     socket, and the daemon's write to a full one has no timeout (tried: after
+//     700 unanswered questions a list of tasks on 2.2.3 does not return to anybody).
+//     For the same reason tasks are asked for one by one: the daemon's list asks
+//     the shims in a row, 2 s for each that does not answer. What hangs is named from
+//     cgroups and /proc (package hang), in ErrStuck's text and in Container.Stuck.
 //   - An exit event without a pid was made up by the daemon for a shim that it
 //     lost; it is not believed, and the container becomes StateUnknown. When a
 //     shim is killed, the daemon kills its containers and reports 137, which
@@ -51,6 +61,10 @@
 //     away, if containerd comes back first: StateUnknown.
 //
 // # Costs
+//
+// A shim that is stopped when containerd restarts is taken for dead: containerd
+// waits 5 s for it before it serves anybody and lets go of its containers, which are
+// StateUnknown then; deleting them waits for the shim.
 //
 // An exec whose process leaves a background process with its output open is
 // held up until the shim gives up on it: 2 s on 1.6, 10 s on 2.x.

@@ -40,8 +40,7 @@ func (c *Client) List(ctx context.Context, uid string) ([]runtime.Container, err
 
 // listDaemon lists what the daemon has and folds it into table and groups.
 func (c *Client) listDaemon(ctx context.Context, uid string) ([]runtime.Container, error) {
-	ctx, cancel := context.WithTimeout(c.withNS(ctx), callTimeout)
-	defer cancel()
+	ctx = c.withNS(ctx)
 	seq := c.table.Begin()
 	defer c.table.End(seq)
 	// Marks are read before the tasks: a start mark follows the making of the
@@ -51,7 +50,7 @@ func (c *Client) listDaemon(ctx context.Context, uid string) ([]runtime.Containe
 	if err != nil {
 		return nil, fmt.Errorf("reading container objects: %w", fault.Classify(err))
 	}
-	procs, err := c.processes(ctx, objects, uid == "")
+	procs, mute, err := c.processes(ctx, objects)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +65,10 @@ func (c *Client) listDaemon(ctx context.Context, uid string) ([]runtime.Containe
 			c.table.Vanished(e.ID, before[e.ID])
 		}
 		seen[e.ID] = true
+		if mute[e.ID] {
+			list = append(list, c.silentOne(e, objects[i].Runtime.Name, marks[e.ID]))
+			continue
+		}
 		now, ok := c.table.Merge(seq, e)
 		if !ok {
 			continue // deleted meanwhile
@@ -73,6 +76,11 @@ func (c *Client) listDaemon(ctx context.Context, uid string) ([]runtime.Containe
 		c.groups.Seed(e.ID, e.Pod.UID, objects[i].Runtime.Name, e.Group, procs[e.ID] != nil)
 		if _, ok := c.table.Get(e.ID); !ok {
 			c.groups.Drop(e.ID) // deleted just now
+		}
+		if now.State != runtime.StateRunning {
+			c.hangs.forget(e.ID)
+		} else {
+			now.Stuck = c.hindrance(e.ID)
 		}
 		list = append(list, now)
 	}
@@ -96,6 +104,8 @@ func (c *Client) listDaemon(ctx context.Context, uid string) ([]runtime.Containe
 // asked for by their IDs: nobody else makes containers of this pod, and what
 // somebody does all the same is found by the next list of all.
 func (c *Client) objects(ctx context.Context, uid string) ([]containers.Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	switch {
 	case uid == "":
 		return c.store().List(ctx)
@@ -130,68 +140,76 @@ func (c *Client) objects(ctx context.Context, uid string) ([]containers.Containe
 	return objects, nil
 }
 
-// processes returns the init processes of containers by ID; those without a
-// task are absent. A task that has been seen to exit is not asked for again.
-func (c *Client) processes(ctx context.Context, objects []containers.Container, all bool) (map[string]*tasktypes.Process, error) {
-	procs := make(map[string]*tasktypes.Process, len(objects))
-	if all {
-		resp, err := c.client.TaskService().List(ctx, &tasks.ListTasksRequest{})
-		if err != nil {
-			return nil, fmt.Errorf("reading tasks: %w", fault.Classify(err))
-		}
-		for _, p := range resp.Tasks {
-			procs[p.ID] = p
-		}
+// silentOne returns a container whose shim does not answer, and has List ask for
+// it again.
+func (c *Client) silentOne(e known.Entry, rt string, marked bool) runtime.Container {
+	have, _ := c.table.Get(e.ID)
+	if !have.Made {
+		c.table.Adopt(e.ContainerRef, c.marks.Get(e.ID))
+		have, _ = c.table.Get(e.ID)
 	}
+	c.groups.Seed(e.ID, e.Pod.UID, rt, e.Group, true)
+	out := lastKnown(e, have, marked)
+	out.Stuck = c.hindrance(e.ID)
+	return out
+}
+
+// processes returns the init processes of containers by ID; those without a
+// task are absent. A task that has been seen to exit is not asked for again. mute
+// has those whose shims do not answer. The daemon's own list of tasks is not
+// used: it asks the shims one after another, and leaves out those that take long.
+func (c *Client) processes(ctx context.Context, objects []containers.Container) (procs map[string]*tasktypes.Process, mute map[string]bool, err error) {
+	procs, mute = make(map[string]*tasktypes.Process, len(objects)), map[string]bool{}
 	var mu sync.Mutex
 	eg, ctx := errgroup.WithContext(ctx)
 	eg.SetLimit(readers)
 	for i := range objects {
 		id := objects[i].ID
-		if p := procs[id]; p != nil && p.Status != tasktypes.Status_UNKNOWN {
-			continue
-		}
-		delete(procs, id)
 		have, _ := c.table.Get(id)
 		if have.State == runtime.StateExited {
 			continue
 		}
-		// A list of all tasks leaves out those whose shim is slow to answer:
-		// only this tells that there is none.
+		if c.hangs.silent(id) {
+			mute[id] = true
+			continue
+		}
 		eg.Go(func() error {
-			p, err := c.process(ctx, id, have)
-			if p != nil {
-				mu.Lock()
+			p, answered, err := c.process(ctx, &objects[i])
+			mu.Lock()
+			defer mu.Unlock()
+			if !answered && err == nil {
+				mute[id] = true
+			} else if p != nil {
 				procs[id] = p
-				mu.Unlock()
 			}
 			return err
 		})
 	}
-	if err := eg.Wait(); err != nil {
-		return nil, err
-	}
-	return procs, nil
+	return procs, mute, eg.Wait()
 }
 
-// process reads one task; nil: there is none. If its shim does not answer,
-// what is known of it stands.
-func (c *Client) process(ctx context.Context, id string, have known.Entry) (*tasktypes.Process, error) {
-	resp, err := c.client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id})
+// stateTimeout bounds one question for a task; the daemon gives the shim 2 s to
+// answer and then says that the state is unknown.
+const stateTimeout = 5 * time.Second
+
+// process reads one task; nil: there is none. answered is false if its shim does
+// not answer.
+func (c *Client) process(ctx context.Context, o *containers.Container) (p *tasktypes.Process, answered bool, err error) {
+	tctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
+	resp, err := c.client.TaskService().Get(tctx, &tasks.GetRequest{ContainerID: o.ID})
 	err = fault.Classify(err)
 	switch {
 	case err == nil && resp.Process.Status != tasktypes.Status_UNKNOWN:
-		return resp.Process, nil
+		return resp.Process, true, nil
 	case errdefs.IsNotFound(err), fault.ShimGone(err):
-		return nil, nil
-	case errors.Is(err, runtime.ErrUnavailable) && c.Ready(ctx) != nil:
-		return nil, err
-	case have.State == runtime.StateRunning:
-		return &tasktypes.Process{ID: id, Pid: have.Pid, Status: tasktypes.Status_RUNNING}, nil
-	case err == nil:
-		err = errors.New("its state is unknown to the shim")
+		return nil, true, nil
+	case ctx.Err() != nil, errors.Is(err, runtime.ErrUnavailable) && c.Ready(ctx) != nil:
+	case err == nil, errors.Is(err, runtime.ErrUnavailable):
+		c.silence(o.ID, o.Labels[runtime.LabelGroup], o.Labels[runtime.LabelPodUID])
+		return nil, false, nil
 	}
-	return nil, fmt.Errorf("reading task of container %s: %w", id, err)
+	return nil, true, fmt.Errorf("reading task of container %s: %w", o.ID, err)
 }
 
 // entryOf says what a container object and its task amount to; p is nil if

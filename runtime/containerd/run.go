@@ -56,7 +56,12 @@ func (c *Client) follow(ctx context.Context) error {
 	if err := c.ensureNamespace(ctx); err != nil {
 		return err
 	}
-	c.procs.Reap(ctx)
+	reaped := make(chan struct{})
+	go func() { // beside all else: one of them may be in a shim that hangs
+		defer close(reaped)
+		c.procs.Reap(ctx)
+	}()
+	defer func() { cancel(); <-reaped }()
 	c.images.Reap(ctx)
 	if _, err := c.listDaemon(ctx, ""); err != nil {
 		if errors.Is(err, runtime.ErrUnavailable) {

@@ -19,7 +19,7 @@ import (
 
 // Start makes the container's task and runs it.
 func (c *Client) Start(ctx context.Context, id string) error {
-	err := c.detached(ctx, id, func(ctx context.Context) error { return c.start(ctx, id) })
+	err := c.detached(ctx, id, "starting", func(ctx context.Context) error { return c.start(ctx, id) })
 	if err != nil {
 		return fmt.Errorf("starting container %s: %w", id, err)
 	}
@@ -28,8 +28,11 @@ func (c *Client) Start(ctx context.Context, id string) error {
 
 func (c *Client) start(ctx context.Context, id string) error {
 	e, ok := c.table.Get(id)
-	if ok && e.State == runtime.StateExited {
+	switch {
+	case ok && e.State == runtime.StateExited:
 		return runtime.ErrExited
+	case c.hangs.silent(id):
+		return c.stuck(id)
 	}
 	if !ok || e.Launch == nil {
 		if err := c.load(ctx, id); err != nil {

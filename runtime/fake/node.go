@@ -59,7 +59,7 @@ type task struct {
 	startedAt time.Time
 	exit      *runtime.Exit
 	ended     chan struct{}
-	timer     *time.Timer
+	timers    []*time.Timer
 }
 
 // New makes a Node whose daemon runs and that has no images. What the contract
@@ -156,9 +156,25 @@ func (n *Node) Signal(id string, sig syscall.Signal) {
 }
 
 func (n *Node) signalLocked(id string, c *container, sig syscall.Signal) {
-	if code, ends := c.task.program.signalled(sig); ends {
+	after, code, ends := c.task.program.signalled(sig)
+	switch {
+	case ends && after > 0:
+		n.endAfterLocked(id, c, after, runtime.Exit{Code: code})
+	case ends:
 		n.endLocked(id, c, runtime.Exit{Code: code})
 	}
+}
+
+// endAfterLocked ends the process that runs now in a while, if it still runs.
+func (n *Node) endAfterLocked(id string, c *container, after time.Duration, x runtime.Exit) {
+	t := c.task
+	t.timers = append(t.timers, time.AfterFunc(after, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if c.task == t && t.exit == nil {
+			n.endLocked(id, c, x)
+		}
+	}))
 }
 
 // Lose takes a container's task away without anybody seeing its end, as a shim
@@ -196,8 +212,8 @@ func (n *Node) Reboot() {
 }
 
 func (t *task) stop() {
-	if t.timer != nil {
-		t.timer.Stop()
+	for _, timer := range t.timers {
+		timer.Stop()
 	}
 	if t.exit == nil {
 		close(t.ended)

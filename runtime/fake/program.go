@@ -18,6 +18,10 @@ type Program struct {
 	RunFor     time.Duration // until it ends of itself; 0 is never, less is at once
 	IgnoreTERM bool          // only SIGKILL ends it; else SIGTERM does, with TermCode
 	TermCode   int32
+	OOM        bool // its own end is an OOM kill
+	// React, if set, tells what a signal other than SIGKILL does instead: it ends
+	// with code so long after.
+	React func(sig syscall.Signal) (after time.Duration, code int32, ends bool)
 }
 
 // ProgramOf returns what podtool does with the container's arguments. Any other
@@ -69,15 +73,18 @@ func ProgramOf(cfg *runtime.ContainerConfig) Program {
 	return Program{}
 }
 
-// signalled returns how a program ends of a signal; false: it goes on.
-func (p Program) signalled(sig syscall.Signal) (code int32, ends bool) {
-	switch sig {
-	case syscall.SIGKILL:
-		return 128 + int32(sig), true
-	case syscall.SIGTERM, syscall.SIGINT:
-		return p.TermCode, !p.IgnoreTERM
+// signalled returns how a program ends of a signal, and how long after it; false:
+// it goes on.
+func (p Program) signalled(sig syscall.Signal) (after time.Duration, code int32, ends bool) {
+	switch {
+	case sig == syscall.SIGKILL:
+		return 0, 128 + int32(sig), true
+	case p.React != nil:
+		return p.React(sig)
+	case sig == syscall.SIGTERM, sig == syscall.SIGINT:
+		return 0, p.TermCode, !p.IgnoreTERM
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 // execute runs one of podtool's commands as an exec; ended is closed when the

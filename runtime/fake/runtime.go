@@ -212,15 +212,9 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 	c.task = t
 	switch {
 	case p.RunFor < 0:
-		n.endLocked(id, c, runtime.Exit{Code: p.ExitCode})
+		n.endLocked(id, c, runtime.Exit{Code: p.ExitCode, OOMKilled: p.OOM})
 	case p.RunFor > 0:
-		t.timer = time.AfterFunc(p.RunFor, func() {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			if c.task == t && t.exit == nil {
-				n.endLocked(id, c, runtime.Exit{Code: p.ExitCode})
-			}
-		})
+		n.endAfterLocked(id, c, p.RunFor, runtime.Exit{Code: p.ExitCode, OOMKilled: p.OOM})
 	}
 	return after(nil)
 }

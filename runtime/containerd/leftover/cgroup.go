@@ -19,26 +19,32 @@ const cgroupMount = "/sys/fs/cgroup"
 // RemoveCgroup removes a container's cgroup where an OCI runtime that was
 // killed while it made the container left it, empty, in every hierarchy.
 func RemoveCgroup(cgroupsPath string) error {
+	dirs, err := Cgroups(cgroupsPath)
+	for _, dir := range dirs {
+		err = errors.Join(err, removeTree(dir))
+	}
+	return err
+}
+
+// Cgroups returns where the cgroup of a container is, if it is there, one
+// directory for each hierarchy.
+func Cgroups(cgroupsPath string) ([]string, error) {
 	path := filepath.Clean("/" + qos.FromSpecPath(cgroupsPath))
 	if cgroupsPath == "" || path == "/" {
-		return nil
+		return nil, nil
 	}
-	roots := []string{cgroupMount}
-	if _, err := os.Stat(filepath.Join(cgroupMount, "cgroup.controllers")); err != nil {
-		entries, err := os.ReadDir(cgroupMount)
-		if err != nil {
-			return fmt.Errorf("reading cgroup hierarchies: %w", err)
-		}
-		roots = roots[:0]
-		for _, e := range entries {
-			roots = append(roots, filepath.Join(cgroupMount, e.Name()))
-		}
+	if _, err := os.Stat(filepath.Join(cgroupMount, "cgroup.controllers")); err == nil {
+		return []string{filepath.Join(cgroupMount, path)}, nil
 	}
-	var all error
-	for _, root := range roots {
-		all = errors.Join(all, removeTree(filepath.Join(root, path)))
+	entries, err := os.ReadDir(cgroupMount)
+	if err != nil {
+		return nil, fmt.Errorf("reading cgroup hierarchies: %w", err)
 	}
-	return all
+	dirs := make([]string, 0, len(entries))
+	for _, e := range entries {
+		dirs = append(dirs, filepath.Join(cgroupMount, e.Name(), path))
+	}
+	return dirs, nil
 }
 
 // removeTree removes a cgroup and those below it, the deepest first.

@@ -38,6 +38,9 @@ const execContainerFile = "container"
 // does not end.
 const cleanTimeout = 2 * time.Minute
 
+// reapTimeout bounds the ending of one process that was left.
+const reapTimeout = 10 * time.Second
+
 // execution is one further process, from its FIFOs to its exit code.
 type execution struct {
 	r      *Runner
@@ -172,7 +175,9 @@ func (x *execution) run(ctx context.Context, proc *specs.Process, cfg *runtime.E
 	})
 	code, err := x.wait(ctx, cfg)
 	if err != nil {
-		x.kill(ctx)
+		cctx, cancel := uncancelled(ctx)
+		defer cancel()
+		x.kill(cctx)
 		return 0, err
 	}
 	// The shim ends its copying when the process is deleted; then everything
@@ -242,11 +247,9 @@ func (x *execution) wait(ctx context.Context, cfg *runtime.ExecConfig) (int, err
 	}
 }
 
-// kill ends a process whose caller has gone. If the daemon has gone too, that
-// is left for when it is back.
+// kill ends a process whose caller has gone. If the daemon has gone too, or the
+// process does not end before ctx does, that is left for when the daemon is back.
 func (x *execution) kill(ctx context.Context) {
-	ctx, cancel := uncancelled(ctx)
-	defer cancel()
 	ts := x.r.client.TaskService()
 	_, err := ts.Kill(ctx, &tasks.KillRequest{ContainerID: x.id, ExecID: x.execID, Signal: uint32(syscall.SIGKILL)})
 	if err = fault.Classify(err); err != nil && !errdefs.IsNotFound(err) && !fault.ProcessEnded(err) {
@@ -256,6 +259,8 @@ func (x *execution) kill(ctx context.Context) {
 	}
 	if _, err := ts.Wait(ctx, &tasks.WaitRequest{ContainerID: x.id, ExecID: x.execID}); err == nil {
 		x.remove(ctx)
+	} else if ctx.Err() != nil {
+		x.left = true
 	}
 }
 
@@ -288,7 +293,9 @@ func (r *Runner) Reap(ctx context.Context) {
 		x := &execution{r: r, execID: execID, dir: filepath.Join(r.dir, execID)}
 		if id, err := os.ReadFile(filepath.Join(x.dir, execContainerFile)); err == nil && len(id) > 0 {
 			x.id = string(id)
-			x.kill(ctx)
+			kctx, cancel := context.WithTimeout(ctx, reapTimeout)
+			x.kill(kctx)
+			cancel()
 		}
 		x.tidy()
 	}
