@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/davit-agent/davit/agent/volumes/subpath"
+	"github.com/davit-agent/davit/test/testbed/fuse"
 )
 
 // deadFS mounts a file system that never answers, as NFS does whose server is
@@ -88,6 +90,81 @@ func TestDeadFileSystem(t *testing.T) {
 		defer checks.mu.Unlock()
 		return len(checks.running) == 0
 	})
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestTeardownOfADeadMount: a container that may mount into its volumes on the
+// node left a file system there that is dead, and something mounted inside of
+// that; the path to it leads through the dead one.
+func TestTeardownOfADeadMount(t *testing.T) {
+	dir := podDir(t)
+	volume := filepath.Join(dir, emptyDirs, "v")
+	point := filepath.Join(volume, "dead")
+	must(t, os.MkdirAll(point, 0o755))
+	inside := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(inside, nil, 0o600))
+	base := t.TempDir()
+	dead := fuse.Mount(t, base) // the test unmounts it there
+	must(t, unix.Mount(base, point, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { _ = unix.Unmount(point, unix.MNT_DETACH) }) // where the teardown fails
+	must(t, unix.Mount(inside, filepath.Join(point, "fine"), "", unix.MS_BIND, ""))
+	dead.Stop()
+	_, m := world()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	must(t, m.Teardown(ctx, dir))
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestTeardownThatHangs: it is left behind, once, says what it is at, and is not
+// needed to be tried for others.
+func TestTeardownThatHangs(t *testing.T) {
+	base := t.TempDir()
+	dead := fuse.Mount(t, base)
+	dead.Stop()
+	_, m := world()
+	hanging, well := filepath.Join(base, "pod"), podDir(t)
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := m.Teardown(ctx, hanging)
+		cancel()
+		if want := "looking at " + hanging + " has been under way since 2"; !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		must(t, m.Teardown(t.Context(), well))
+	}
+	running := func() int {
+		teardowns.mu.Lock()
+		defer teardowns.mu.Unlock()
+		return len(teardowns.running)
+	}
+	if n := running(); n != 1 {
+		t.Errorf("%d goroutines wait, want one", n)
+	}
+	dead.Lift()
+	eventually(t, "nobody waits any more", func() bool { return running() == 0 })
+}
+
+// TestCancelledTeardownEnds: an agent that leaves removes nothing more.
+func TestCancelledTeardownEnds(t *testing.T) {
+	dir := podDir(t)
+	_, m := world()
+	must(t, os.MkdirAll(filepath.Join(dir, emptyDirs, "v", "sub"), 0o755))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.Teardown(ctx, dir); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "it has ended", func() bool {
+		teardowns.mu.Lock()
+		defer teardowns.mu.Unlock()
+		return teardowns.running[dir] == nil
+	})
+	must(t, m.Teardown(t.Context(), dir))
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}

@@ -27,7 +27,9 @@
 // written but that rename, so it works on a full disk.
 //
 // Mounts are found in /proc/self/mountinfo and unmounted lazily by path, never
-// examined by stat: a dead file system behind a hostPath cannot hang Teardown. Setup
+// examined by stat: a dead file system behind a hostPath cannot hang Teardown, and
+// one that is mounted inside of another goes with the outermost. What hangs all the
+// same, or takes long, is left behind, one goroutine for each pod. Setup
 // has to look at a hostPath when its type says so, SubPath has to open it; they
 // do that on a goroutine and give up at the context's end (the goroutine stays
 // with the dead path, one per path, not one per try).

@@ -7,9 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 )
+
+// checkTime bounds how long a caller waits for a path: its pod has other things to
+// do, and its status should tell.
+const checkTime = 15 * time.Second
 
 // checker looks at paths that may be on file systems which do not answer.
 type checker struct {
@@ -36,6 +41,7 @@ func (c *checker) run(ctx context.Context, path string, kind v1.HostPathType) er
 	return c.do(ctx, checkKey{path, kind}, func() error { return checkHostPath(path, kind) })
 }
 
+// do runs look, unless it runs already, and waits for its end.
 func (c *checker) do(ctx context.Context, key checkKey, look func() error) error {
 	c.mu.Lock()
 	ch := c.running[key]
@@ -51,6 +57,8 @@ func (c *checker) do(ctx context.Context, key checkKey, look func() error) error
 		}()
 	}
 	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
 	select {
 	case <-ch.done:
 		return ch.err
