@@ -1,11 +1,13 @@
 // Command davit-helper is the small static program that davit embeds and lays
 // beside the containers it runs. It must outlive the agent, start in a bare
 // read-only root, and stay small, so it imports nothing beyond the standard
-// library, x/sys and the log pump's packages.
+// library, x/sys and the packages of the log pump and of runtime/enter/inside.
 //
 //	davit-helper logs --dir DIR   the node's log pump (runtime/logs/pump)
 //	davit-helper init             PID 1 of pods that share a PID namespace
 //	davit-helper hold             waits for the end of its standard input
+//	davit-helper exec             runs a command in a container (runtime/enter/inside)
+//	davit-helper filters PID      writes the seccomp programs of a process
 //	davit-helper version          hash and version of the program
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a pump serves DIR already.
@@ -16,11 +18,13 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/davit-agent/davit/runtime/enter/inside"
 	"github.com/davit-agent/davit/runtime/logs/pump"
 )
 
 const usage = `usage: davit-helper logs --dir DIR [--replace]
-       davit-helper init | hold | version
+       davit-helper filters PID
+       davit-helper init | hold | exec | version
 `
 
 // stamp is davit's version, set by the linker. It is also what makes builds of
@@ -52,6 +56,9 @@ func run(args []string) error {
 	if args[0] == "logs" {
 		return logs(args[1:])
 	}
+	if args[0] == "filters" && len(args) == 2 {
+		return filters(args[1])
+	}
 	if len(args) != 1 {
 		return errUsage
 	}
@@ -60,6 +67,8 @@ func run(args []string) error {
 		return initProcess()
 	case "hold":
 		return hold(os.Stdin)
+	case "exec":
+		return inside.Serve()
 	case "version":
 		v, err := pump.Version("/proc/self/exe")
 		if err != nil {

@@ -70,7 +70,7 @@ func TestDependencies(t *testing.T) {
 	for _, path := range strings.Fields(string(out)) {
 		switch {
 		case strings.HasPrefix(path, "golang.org/x/sys/"), strings.HasPrefix(path, module+"runtime/logs/"),
-			path == module+"cmd/davit-helper":
+			path == module+"cmd/davit-helper", path == module+"runtime/enter/inside":
 		default:
 			t.Errorf("depends on %s", path)
 		}
@@ -79,7 +79,7 @@ func TestDependencies(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	name := helpertest.Build(t)
-	for _, args := range []string{"", "nonsense", "init now", "logs", "logs --dir", "logs --dir /x --what", "version 2"} {
+	for _, args := range []string{"", "nonsense", "init now", "logs", "logs --dir", "logs --dir /x --what", "version 2", "exec now", "filters", "filters x", "filters 0", "filters 1 2"} {
 		err := exec.Command(name, strings.Fields(args)...).Run()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != 2 {
@@ -175,4 +175,16 @@ func children(t *testing.T, pid int) int {
 		}
 	}
 	return n
+}
+
+// Who starts `exec` without a request, or names no process, is told so.
+func TestExecAndFiltersFail(t *testing.T) {
+	name := helpertest.Build(t)
+	for _, args := range []string{"exec", "filters 2147483647"} {
+		out, err := exec.Command(name, strings.Fields(args)...).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 || len(out) == 0 {
+			t.Errorf("%q: %v, %q", args, err, out)
+		}
+	}
 }

@@ -18,11 +18,12 @@ type call struct {
 }
 
 var calls = []call{
-	{pkg: "golang.org/x/sys/unix", names: []string{"Setns", "Unshare", "SYS_SETNS", "SYS_UNSHARE"}, only: []string{"network/ns", "test"},
+	// runtime/enter/inside: a process that becomes one of a container's.
+	{pkg: "golang.org/x/sys/unix", names: []string{"Setns", "Unshare", "SYS_SETNS", "SYS_UNSHARE"}, only: []string{"network/ns", "runtime/enter/inside", "test"},
 		reason: "one place changes a thread's namespaces; all else hands the socket the namespace"},
 	{pkg: "syscall", names: []string{"Unshare", "SYS_UNSHARE", "SYS_SETNS"}, only: []string{"network/ns", "test"},
 		reason: "one place changes a thread's namespaces"},
-	{pkg: "runtime", names: []string{"LockOSThread"}, only: []string{"network/ns", "test"},
+	{pkg: "runtime", names: []string{"LockOSThread"}, only: []string{"network/ns", "runtime/enter/inside", "test"},
 		reason: "a locked thread is there to change its namespaces, which network/ns does"},
 	{pkg: "github.com/vishvananda/netns", names: []string{"Set", "New", "NewNamed", "Setns"}, only: []string{"network/ns", "test"},
 		reason: "one place changes a thread's namespaces"},
