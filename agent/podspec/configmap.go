@@ -7,11 +7,13 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/davit-agent/davit/agent/podspec/check"
 )
 
 // ValidateConfigMap returns what Kubernetes would refuse about a ConfigMap.
 func ValidateConfigMap(c *v1.ConfigMap) []Problem {
-	errs := validateObjectMeta(KindConfigMap, &c.ObjectMeta, validation.IsDNS1123Subdomain)
+	errs := check.ObjectMeta(KindConfigMap, &c.ObjectMeta, validation.IsDNS1123Subdomain)
 	data, binary := field.NewPath("data"), field.NewPath("binaryData")
 	errs = append(errs, validateKeys(slices.Collect(maps.Keys(c.Data)), data)...)
 	errs = append(errs, validateKeys(slices.Collect(maps.Keys(c.BinaryData)), binary)...)

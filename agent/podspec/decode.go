@@ -158,7 +158,11 @@ func (d *decoder) object(n *strictyaml.Node, line int, found []strictyaml.Proble
 		return
 	}
 	o.setType()
-	sum := sha256.Sum256(n.JSON())
+	same := n
+	if o.Pod != nil { // one that is looked into stays the pod that it is
+		same = n.Without("spec", "ephemeralContainers")
+	}
+	sum := sha256.Sum256(same.JSON())
 	o.Digest = hex.EncodeToString(sum[:])
 	d.objects = append(d.objects, o)
 }

@@ -200,6 +200,10 @@ func TestDigest(t *testing.T) {
 	if got, p := Decode([]byte(same), "g"); len(p) > 0 || got[0].Digest != base[0].Digest {
 		t.Errorf("another layout gives another digest: %v", p)
 	}
+	debug := web + "  ephemeralContainers:\n  - {name: d, image: tools}\n"
+	if got, p := Decode([]byte(debug), "f"); len(p) > 0 || got[0].Digest != base[0].Digest || !strings.Contains(string(got[0].Source()), "tools") {
+		t.Errorf("an ephemeral container makes another pod of it, or is lost: %v %v", got, p)
+	}
 	if got, _ := Decode([]byte(web+"  hostname: h\n"), "f"); got[0].Digest == base[0].Digest {
 		t.Error("another content gives the same digest")
 	}
@@ -247,7 +251,7 @@ func TestRead(t *testing.T) {
 		t.Errorf("%d objects", len(objs))
 	}
 	want := []string{
-		`f:20: Pod/default/bad: not supported yet: spec.volumes[0].csi`,
+		`f:20: Pod/default/bad: not supported yet: spec.volumes[0].csi: needs a CSI driver: mount it on the node and use a hostPath`,
 		`f:23: Pod/default/bad: spec.volumes[1].hostPath.path: Invalid value: "relative": must be an absolute path`,
 	}
 	if diff := cmp.Diff(want, texts(problems)); diff != "" {

@@ -26,6 +26,9 @@ func FuzzDecode(f *testing.F) {
 		"apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ntype: kubernetes.io/dockerconfigjson\ndata: {.dockerconfigjson: e30=}\n",
 		"apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {\"\\0\": \"\\u00ff\", a: ~}\nimmutable: true\n",
 		"apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {clusterIP: None, type: ExternalName, externalName: a., ports: [{port: 1, targetPort: a}]}\n",
+		web + "    livenessProbe: {httpGet: {port: web, httpHeaders: [{name: a, value: b}]}, periodSeconds: 1}\n    startupProbe: {grpc: {port: 1}}\n    readinessProbe: {exec: {command: [x]}}\n",
+		web + "    lifecycle: {preStop: {sleep: {seconds: 3}}, postStart: {tcpSocket: {port: 1}}}\n    restartPolicy: Never\n    restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [1]}}]\n",
+		web + "  resources: {limits: {cpu: 1, hugepages-2Mi: 2Mi}}\n  ephemeralContainers: [{name: d, image: i, targetContainerName: c}]\n  readinessGates: [{conditionType: a/b}]\n",
 	} {
 		f.Add([]byte(s))
 	}

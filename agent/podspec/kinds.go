@@ -6,12 +6,11 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/davit-agent/davit/agent/podspec/check"
 	"github.com/davit-agent/davit/agent/podspec/strictyaml"
 )
 
@@ -38,9 +37,11 @@ type Object struct {
 	Secret    *v1.Secret
 	Service   *v1.Service
 
-	File   string
-	Line   int    // 1-based, where the object begins
-	Digest string // of the content: 64 hex digits, independent of layout, comments and the file's other objects
+	File string
+	Line int // 1-based, where the object begins
+	// Digest of the content: 64 hex digits, independent of layout, comments, the
+	// file's other objects and a pod's ephemeral containers.
+	Digest string
 
 	node *strictyaml.Node
 }
@@ -171,22 +172,6 @@ func located(kind string, meta *metav1.ObjectMeta, errs field.ErrorList) []Probl
 	return out
 }
 
-// validateObjectMeta checks the metadata of a kind whose names nameCheck checks.
-func validateObjectMeta(kind string, meta *metav1.ObjectMeta, nameCheck func(string) []string) field.ErrorList {
-	path := field.NewPath("metadata")
-	var errs field.ErrorList
-	if meta.Name == "" {
-		errs = append(errs, field.Required(path.Child("name"), "give the "+kind+" a name"))
-	} else {
-		errs = append(errs, invalid(path.Child("name"), meta.Name, nameCheck(meta.Name))...)
-	}
-	if meta.Namespace != "" {
-		errs = append(errs, invalid(path.Child("namespace"), meta.Namespace, validation.IsDNS1123Label(meta.Namespace))...)
-	}
-	errs = append(errs, metavalidation.ValidateLabels(meta.Labels, path.Child("labels"))...)
-	return append(errs, apivalidation.ValidateAnnotations(meta.Annotations, path.Child("annotations"))...)
-}
-
 // How much of a key and of a path is told: more is not a name but content that
 // came to stand in the wrong place.
 const (
@@ -207,7 +192,7 @@ func validateKeys(keys []string, path *field.Path) field.ErrorList {
 	slices.Sort(keys)
 	for _, key := range keys {
 		shown := shownKey(key, maxKeyShown)
-		errs = append(errs, invalid(path.Key(shown), shown, validation.IsConfigMapKey(key))...)
+		errs = append(errs, check.Invalid(path.Key(shown), shown, validation.IsConfigMapKey(key))...)
 	}
 	return errs
 }

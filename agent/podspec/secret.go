@@ -8,12 +8,14 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/davit-agent/davit/agent/podspec/check"
 )
 
 // DefaultSecret fills in what the Kubernetes API fills in: the type, and
 // stringData becomes data, where it wins over what is there.
 func DefaultSecret(s *v1.Secret) {
-	set(&s.Type, v1.SecretTypeOpaque)
+	check.Set(&s.Type, v1.SecretTypeOpaque)
 	for key, value := range s.StringData {
 		if s.Data == nil {
 			s.Data = make(map[string][]byte, len(s.StringData))
@@ -26,7 +28,7 @@ func DefaultSecret(s *v1.Secret) {
 // ValidateSecret returns what Kubernetes would refuse about a Secret whose
 // defaults are filled in. No message holds anything of a value.
 func ValidateSecret(s *v1.Secret) []Problem {
-	errs := validateObjectMeta(KindSecret, &s.ObjectMeta, validation.IsDNS1123Subdomain)
+	errs := check.ObjectMeta(KindSecret, &s.ObjectMeta, validation.IsDNS1123Subdomain)
 	path := field.NewPath("data")
 	errs = append(errs, validateKeys(slices.Collect(maps.Keys(s.Data)), path)...)
 	size := 0

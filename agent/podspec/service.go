@@ -12,22 +12,24 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
+
+	"github.com/davit-agent/davit/agent/podspec/check"
 )
 
 // DefaultService fills in what the Kubernetes API fills in, but for addresses
 // and node ports, which a control plane allocates.
 func DefaultService(s *v1.Service) {
 	spec := &s.Spec
-	set(&spec.Type, v1.ServiceTypeClusterIP)
-	set(&spec.SessionAffinity, v1.ServiceAffinityNone)
+	check.Set(&spec.Type, v1.ServiceTypeClusterIP)
+	check.Set(&spec.SessionAffinity, v1.ServiceAffinityNone)
 	if spec.SessionAffinity == v1.ServiceAffinityClientIP {
-		setPtr(&spec.SessionAffinityConfig, v1.SessionAffinityConfig{})
-		setPtr(&spec.SessionAffinityConfig.ClientIP, v1.ClientIPConfig{})
-		setPtr(&spec.SessionAffinityConfig.ClientIP.TimeoutSeconds, v1.DefaultClientIPServiceAffinitySeconds)
+		check.SetPtr(&spec.SessionAffinityConfig, v1.SessionAffinityConfig{})
+		check.SetPtr(&spec.SessionAffinityConfig.ClientIP, v1.ClientIPConfig{})
+		check.SetPtr(&spec.SessionAffinityConfig.ClientIP.TimeoutSeconds, v1.DefaultClientIPServiceAffinitySeconds)
 	}
 	for i := range spec.Ports {
 		p := &spec.Ports[i]
-		set(&p.Protocol, v1.ProtocolTCP)
+		check.Set(&p.Protocol, v1.ProtocolTCP)
 		if p.TargetPort == (intstr.IntOrString{}) || p.TargetPort == intstr.FromString("") {
 			p.TargetPort = intstr.FromInt32(p.Port)
 		}
@@ -35,12 +37,12 @@ func DefaultService(s *v1.Service) {
 	if spec.Type == v1.ServiceTypeExternalName {
 		return
 	}
-	setPtr(&spec.InternalTrafficPolicy, v1.ServiceInternalTrafficPolicyCluster)
+	check.SetPtr(&spec.InternalTrafficPolicy, v1.ServiceInternalTrafficPolicyCluster)
 	if exposed(spec) {
-		set(&spec.ExternalTrafficPolicy, v1.ServiceExternalTrafficPolicyCluster)
+		check.Set(&spec.ExternalTrafficPolicy, v1.ServiceExternalTrafficPolicyCluster)
 	}
 	if spec.Type == v1.ServiceTypeLoadBalancer {
-		setPtr(&spec.AllocateLoadBalancerNodePorts, true)
+		check.SetPtr(&spec.AllocateLoadBalancerNodePorts, true)
 	}
 	switch {
 	case spec.ClusterIP == "" && len(spec.ClusterIPs) > 0:
@@ -63,9 +65,9 @@ func nodePorts(spec *v1.ServiceSpec) bool {
 // defaults are filled in, as far as it concerns what the Service means.
 func ValidateService(s *v1.Service) []Problem {
 	// KEP-5311, on by default since 1.36: a label as in RFC 1123, no longer RFC 1035.
-	errs := validateObjectMeta(KindService, &s.ObjectMeta, validation.IsDNS1123Label)
+	errs := check.ObjectMeta(KindService, &s.ObjectMeta, validation.IsDNS1123Label)
 	path, spec := field.NewPath("spec"), &s.Spec
-	errs = append(errs, oneOf(path.Child("type"), spec.Type,
+	errs = append(errs, check.OneOf(path.Child("type"), spec.Type,
 		v1.ServiceTypeClusterIP, v1.ServiceTypeNodePort, v1.ServiceTypeLoadBalancer, v1.ServiceTypeExternalName)...)
 	errs = append(errs, metavalidation.ValidateLabels(spec.Selector, path.Child("selector"))...)
 	errs = append(errs, validateServicePorts(spec, path.Child("ports"))...)
@@ -77,7 +79,7 @@ func ValidateService(s *v1.Service) []Problem {
 		if name == "" {
 			errs = append(errs, field.Required(path.Child("externalName"), "a Service of type ExternalName stands for a DNS name"))
 		} else {
-			errs = append(errs, invalid(path.Child("externalName"), spec.ExternalName, validation.IsDNS1123Subdomain(name))...)
+			errs = append(errs, check.Invalid(path.Child("externalName"), spec.ExternalName, validation.IsDNS1123Subdomain(name))...)
 		}
 	}
 	return located(KindService, &s.ObjectMeta, errs)
@@ -114,7 +116,7 @@ func validateServicePorts(spec *v1.ServiceSpec, path *field.Path) field.ErrorLis
 		if !nodePorts(spec) {
 			errs = append(errs, field.Forbidden(at.Child("nodePort"), "may not be used when `type` is '"+string(spec.Type)+"'"))
 		} else {
-			errs = append(errs, invalid(at.Child("nodePort"), p.NodePort, validation.IsValidPortNum(int(p.NodePort)))...)
+			errs = append(errs, check.Invalid(at.Child("nodePort"), p.NodePort, validation.IsValidPortNum(int(p.NodePort)))...)
 		}
 		if key := (wire{p.NodePort, p.Protocol}); nodes[key] {
 			errs = append(errs, field.Duplicate(at.Child("nodePort"), p.NodePort))
@@ -128,14 +130,14 @@ func validateServicePorts(spec *v1.ServiceSpec, path *field.Path) field.ErrorLis
 func validateServicePort(p *v1.ServicePort, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if p.Name != "" {
-		errs = append(errs, invalid(at.Child("name"), p.Name, validation.IsDNS1123Label(p.Name))...)
+		errs = append(errs, check.Invalid(at.Child("name"), p.Name, validation.IsDNS1123Label(p.Name))...)
 	}
-	errs = append(errs, invalid(at.Child("port"), p.Port, validation.IsValidPortNum(int(p.Port)))...)
-	errs = append(errs, oneOf(at.Child("protocol"), p.Protocol, v1.ProtocolTCP, v1.ProtocolUDP, v1.ProtocolSCTP)...)
+	errs = append(errs, check.Invalid(at.Child("port"), p.Port, validation.IsValidPortNum(int(p.Port)))...)
+	errs = append(errs, check.OneOf(at.Child("protocol"), p.Protocol, v1.ProtocolTCP, v1.ProtocolUDP, v1.ProtocolSCTP)...)
 	if p.TargetPort.Type == intstr.String {
-		return append(errs, invalid(at.Child("targetPort"), p.TargetPort.StrVal, validation.IsValidPortName(p.TargetPort.StrVal))...)
+		return append(errs, check.Invalid(at.Child("targetPort"), p.TargetPort.StrVal, validation.IsValidPortName(p.TargetPort.StrVal))...)
 	}
-	return append(errs, invalid(at.Child("targetPort"), p.TargetPort.IntVal, validation.IsValidPortNum(p.TargetPort.IntValue()))...)
+	return append(errs, check.Invalid(at.Child("targetPort"), p.TargetPort.IntVal, validation.IsValidPortNum(p.TargetPort.IntValue()))...)
 }
 
 func validateClusterIPs(spec *v1.ServiceSpec, path *field.Path) field.ErrorList {
@@ -194,12 +196,12 @@ func validateServiceAddresses(spec *v1.ServiceSpec, path *field.Path) field.Erro
 		errs = append(errs, validation.IsValidCIDR(path.Child("loadBalancerSourceRanges").Index(i), strings.TrimSpace(cidr))...)
 	}
 	if spec.IPFamilyPolicy != nil {
-		errs = append(errs, oneOf(path.Child("ipFamilyPolicy"), *spec.IPFamilyPolicy,
+		errs = append(errs, check.OneOf(path.Child("ipFamilyPolicy"), *spec.IPFamilyPolicy,
 			v1.IPFamilyPolicySingleStack, v1.IPFamilyPolicyPreferDualStack, v1.IPFamilyPolicyRequireDualStack)...)
 	}
 	for i, family := range spec.IPFamilies {
 		at := path.Child("ipFamilies").Index(i)
-		errs = append(errs, oneOf(at, family, v1.IPv4Protocol, v1.IPv6Protocol)...)
+		errs = append(errs, check.OneOf(at, family, v1.IPv4Protocol, v1.IPv6Protocol)...)
 		if slices.Contains(spec.IPFamilies[:i], family) {
 			errs = append(errs, field.Duplicate(at, family))
 		}
@@ -210,7 +212,7 @@ func validateServiceAddresses(spec *v1.ServiceSpec, path *field.Path) field.Erro
 const maxAffinity = 24 * 60 * 60 // seconds
 
 func validatePolicies(spec *v1.ServiceSpec, path *field.Path) field.ErrorList {
-	errs := oneOf(path.Child("sessionAffinity"), spec.SessionAffinity, v1.ServiceAffinityNone, v1.ServiceAffinityClientIP)
+	errs := check.OneOf(path.Child("sessionAffinity"), spec.SessionAffinity, v1.ServiceAffinityNone, v1.ServiceAffinityClientIP)
 	if c := spec.SessionAffinityConfig; c != nil {
 		at := path.Child("sessionAffinityConfig")
 		switch {
@@ -223,18 +225,18 @@ func validatePolicies(spec *v1.ServiceSpec, path *field.Path) field.ErrorList {
 		}
 	}
 	if p := spec.InternalTrafficPolicy; p != nil {
-		errs = append(errs, oneOf(path.Child("internalTrafficPolicy"), *p, v1.ServiceInternalTrafficPolicyCluster, v1.ServiceInternalTrafficPolicyLocal)...)
+		errs = append(errs, check.OneOf(path.Child("internalTrafficPolicy"), *p, v1.ServiceInternalTrafficPolicyCluster, v1.ServiceInternalTrafficPolicyLocal)...)
 	}
 	if p := spec.ExternalTrafficPolicy; p != "" {
 		at := path.Child("externalTrafficPolicy")
-		errs = append(errs, oneOf(at, p, v1.ServiceExternalTrafficPolicyCluster, v1.ServiceExternalTrafficPolicyLocal)...)
+		errs = append(errs, check.OneOf(at, p, v1.ServiceExternalTrafficPolicyCluster, v1.ServiceExternalTrafficPolicyLocal)...)
 		if !exposed(spec) {
 			errs = append(errs, field.Invalid(at, p, "may only be set for externally-accessible services"))
 		}
 	}
 	if p := spec.HealthCheckNodePort; p != 0 {
 		at := path.Child("healthCheckNodePort")
-		errs = append(errs, invalid(at, p, validation.IsValidPortNum(int(p)))...)
+		errs = append(errs, check.Invalid(at, p, validation.IsValidPortNum(int(p)))...)
 		if spec.Type != v1.ServiceTypeLoadBalancer || spec.ExternalTrafficPolicy != v1.ServiceExternalTrafficPolicyLocal {
 			errs = append(errs, field.Invalid(at, p, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"))
 		}

@@ -174,6 +174,10 @@ func TestObjectWakes(t *testing.T) {
 		pod("s-env", env(v1.EnvVarSource{SecretKeyRef: &v1.SecretKeySelector{LocalObjectReference: secret}})),
 		pod("c-from", from(v1.EnvFromSource{ConfigMapRef: &v1.ConfigMapEnvSource{LocalObjectReference: config}})),
 		pod("s-from", from(v1.EnvFromSource{SecretRef: &v1.SecretEnvSource{LocalObjectReference: secret}})),
+		pod("c-debug", func(s *v1.PodSpec) {
+			s.EphemeralContainers = []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{
+				EnvFrom: []v1.EnvFromSource{{ConfigMapRef: &v1.ConfigMapEnvSource{LocalObjectReference: config}}}}}}
+		}),
 		pod("s-pull", func(s *v1.PodSpec) { s.ImagePullSecrets = []v1.LocalObjectReference{secret} }),
 		pod("none", volume(v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{LocalObjectReference: v1.LocalObjectReference{Name: "y"}}})),
 	}
@@ -202,7 +206,7 @@ func TestObjectWakes(t *testing.T) {
 	deliver(false)
 	drain(s)
 	c1, c2, s1 := object(podspec.KindConfigMap, "default", "1"), object(podspec.KindConfigMap, "default", "2"), object(podspec.KindSecret, "default", "1")
-	configs, secrets := []string{"c-env", "c-from", "c-projected", "c-volume"}, []string{"s-env", "s-from", "s-projected", "s-pull", "s-volume"}
+	configs, secrets := []string{"c-debug", "c-env", "c-from", "c-projected", "c-volume"}, []string{"s-env", "s-from", "s-projected", "s-pull", "s-volume"}
 	for i, step := range []struct {
 		broken  bool
 		objects []*Object

@@ -35,6 +35,11 @@ func refers(pod *v1.Pod, ids map[string]bool) bool {
 			}
 		}
 	}
+	for i := range pod.Spec.EphemeralContainers {
+		if environmentRefers((*v1.Container)(&pod.Spec.EphemeralContainers[i].EphemeralContainerCommon), config, secret) {
+			return true
+		}
+	}
 	return false
 }
 

@@ -118,6 +118,9 @@ func (g *global) containers(namespace, pod string) []string {
 	for _, c := range p.Spec.InitContainers {
 		out = append(out, c.Name+"\tinit container")
 	}
+	for _, c := range p.Spec.EphemeralContainers {
+		out = append(out, c.Name+"\tephemeral container")
+	}
 	return out
 }
 

@@ -215,6 +215,9 @@ func containerNames(p *v1.Pod) []string {
 			out = append(out, c.Name)
 		}
 	}
+	for _, c := range p.Spec.EphemeralContainers {
+		out = append(out, c.Name)
+	}
 	return out
 }
 

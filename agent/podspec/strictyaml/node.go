@@ -69,6 +69,30 @@ func (n *Node) JSON() []byte {
 	return b.Bytes()
 }
 
+// Without returns a Map as if it had no value at a path of keys; n itself stays
+// as it is.
+func (n *Node) Without(path ...string) *Node {
+	if n == nil || n.Kind != Map || len(path) == 0 {
+		return n
+	}
+	i := slices.Index(n.Keys, path[0])
+	if i < 0 {
+		return n
+	}
+	out := *n
+	out.Items = slices.Clone(n.Items)
+	if len(path) > 1 {
+		out.Items[i] = n.Items[i].Without(path[1:]...)
+		return &out
+	}
+	out.Keys = slices.Delete(slices.Clone(n.Keys), i, i+1)
+	out.Items = slices.Delete(out.Items, i, i+1)
+	if i < len(n.lines) {
+		out.lines = slices.Delete(slices.Clone(n.lines), i, i+1)
+	}
+	return &out
+}
+
 func (n *Node) writeJSON(b *bytes.Buffer) {
 	switch n.Kind {
 	case Null:

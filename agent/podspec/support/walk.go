@@ -1,7 +1,8 @@
-package podspec
+package support
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -10,27 +11,27 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// Unsupported returns what a pod asks for and davit cannot do yet, each field by
-// its path: "not supported yet: spec.volumes[0].csi". It may be applied before
-// or after Default.
-func Unsupported(pod *v1.Pod) []Problem {
-	w := &walker{pod: pod}
-	w.structure(reflect.ValueOf(pod).Elem(), "", "")
-	for _, key := range sortedKeys(pod.Annotations) {
-		if strings.HasPrefix(key, "container.apparmor.security.beta.kubernetes.io/") {
-			w.refuse("metadata.annotations["+key+"]", "")
-		}
-	}
-	return w.problems
+// Refusal is a field that a pod sets and davit does not take.
+type Refusal struct {
+	Field   string // path, such as spec.volumes[0].csi
+	Message string // "not supported yet: spec.volumes[0].csi: why"
 }
 
-func sortedKeys(m map[string]string) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
+// annotation is where AppArmor profiles were before they had fields; the API
+// server turns it into those.
+const annotation = "container.apparmor.security.beta.kubernetes.io/"
+
+// Refusals returns what a pod asks for and davit cannot do. Defaults that the
+// API fills in make no difference.
+func Refusals(pod *v1.Pod) []Refusal {
+	w := &walker{pod: pod}
+	w.structure(reflect.ValueOf(pod).Elem(), "", "")
+	for _, key := range slices.Sorted(maps.Keys(pod.Annotations)) {
+		if strings.HasPrefix(key, annotation) {
+			w.refuse("metadata.annotations["+key+"]", "", &Row{Support: Refused, Note: "write securityContext.appArmorProfile"})
+		}
 	}
-	slices.Sort(out)
-	return out
+	return w.refusals
 }
 
 var rowByPath = func() map[string]*Row {
@@ -41,38 +42,48 @@ var rowByPath = func() map[string]*Row {
 	return m
 }()
 
-// rowOf returns the row of a field, or nil.
-func rowOf(pattern string) *Row {
-	if r := rowByPath[pattern]; r != nil {
+// RowOf returns the row of a field by its path without indices
+// (spec.initContainers[].env[].name), or nil.
+func RowOf(path string) *Row {
+	if r := rowByPath[path]; r != nil {
 		return r
 	}
-	if rest, ok := strings.CutPrefix(pattern, "spec.initContainers[]"); ok {
-		return rowByPath["spec.containers[]"+rest]
+	for _, list := range []string{"spec.initContainers[]", "spec.ephemeralContainers[]"} {
+		if rest, ok := strings.CutPrefix(path, list); ok {
+			return rowByPath["spec.containers[]"+rest]
+		}
 	}
 	return nil
 }
 
 type walker struct {
 	pod      *v1.Pod
-	problems []Problem
+	refusals []Refusal
 }
 
-func (w *walker) refuse(path, detail string) {
-	w.problems = append(w.problems, Problem{
-		Object: describe("Pod", w.pod.Namespace, w.pod.Name), Field: path, Message: "not supported yet: " + path + detail,
-	})
+// refuse takes down that a field is refused; row may be nil.
+func (w *walker) refuse(path, detail string, row *Row) {
+	message := "not supported yet: "
+	if row != nil && row.Support == Refused {
+		message = "not supported: "
+	}
+	message += path + detail
+	if row != nil && row.Support != Supported && row.Note != "" {
+		message += ": " + row.Note
+	}
+	w.refusals = append(w.refusals, Refusal{Field: path, Message: message})
 }
 
-// jsonName returns the name of a field in manifests; inline is true for an
+// JSONName returns the name of a field in manifests; inline is true for an
 // embedded struct whose fields count as the outer one's.
-func jsonName(f reflect.StructField) (name string, inline bool) {
+func JSONName(f reflect.StructField) (name string, inline bool) {
 	name, _, _ = strings.Cut(f.Tag.Get("json"), ",")
 	return name, f.Anonymous && name == ""
 }
 
 func (w *walker) structure(v reflect.Value, path, pattern string) {
 	for i := range v.NumField() {
-		name, inline := jsonName(v.Type().Field(i))
+		name, inline := JSONName(v.Type().Field(i))
 		if inline {
 			w.structure(v.Field(i), path, pattern)
 			continue
@@ -87,20 +98,20 @@ func (w *walker) structure(v reflect.Value, path, pattern string) {
 
 // field looks at a field that is set.
 func (w *walker) field(v reflect.Value, path, pattern string) {
-	row := rowOf(pattern)
-	if row == nil || row.Support == NotYet {
+	row := RowOf(pattern)
+	if row == nil || row.Support == NotYet || row.Support == Refused {
 		// An empty list asks for nothing.
 		if (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0 {
 			return
 		}
-		w.refuse(path, "")
+		w.refuse(path, "", row)
 		return
 	}
-	if row.Support == Ignored {
+	if row.Support != Supported {
 		return
 	}
 	if !holds(row.If, w.pod) {
-		w.refuse(path, " unless "+string(row.If))
+		w.refuse(path, " unless "+string(row.If), row)
 		return
 	}
 	for v.Kind() == reflect.Pointer {
@@ -108,7 +119,7 @@ func (w *walker) field(v reflect.Value, path, pattern string) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		if hasFields(v.Type()) {
+		if HasFields(v.Type()) {
 			w.structure(v, path, pattern)
 		}
 	case reflect.Slice:
@@ -121,7 +132,7 @@ func (w *walker) field(v reflect.Value, path, pattern string) {
 		w.keys(v, row, path)
 	default:
 		if text := fmt.Sprint(v.Interface()); text != "" && !row.takes(text) {
-			w.refuse(path, fmt.Sprintf(": %s (supported: %s)", text, strings.Join(row.Values, ", ")))
+			w.refuse(path, fmt.Sprintf(": %s (supported: %s)", text, strings.Join(row.Values, ", ")), row)
 		}
 	}
 }
@@ -135,13 +146,13 @@ func (w *walker) keys(v reflect.Value, row *Row, path string) {
 	}
 	slices.Sort(extra)
 	for _, k := range extra {
-		w.refuse(path+"["+k+"]", "")
+		w.refuse(path+"["+k+"]", " (supported: "+strings.Join(row.Values, ", ")+")", row)
 	}
 }
 
-// hasFields tells a struct of the API from one that is a value, such as a
+// HasFields tells a struct of the API from one that is a value, such as a
 // quantity or a time.
-func hasFields(t reflect.Type) bool {
+func HasFields(t reflect.Type) bool {
 	for f := range t.Fields() {
 		if f.IsExported() && f.Tag.Get("json") != "" && f.Tag.Get("json") != "-" {
 			return true

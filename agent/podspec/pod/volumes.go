@@ -1,4 +1,4 @@
-package podspec
+package pod
 
 import (
 	"path"
@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/davit-agent/davit/agent/podspec/check"
 )
 
 // validateVolumes returns the names of the volumes.
@@ -23,7 +25,7 @@ func validateVolumes(list []v1.Volume, path *field.Path) (map[string]bool, field
 		case names[v.Name]:
 			errs = append(errs, field.Duplicate(at.Child("name"), v.Name))
 		default:
-			errs = append(errs, invalid(at.Child("name"), v.Name, validation.IsDNS1123Label(v.Name))...)
+			errs = append(errs, check.Invalid(at.Child("name"), v.Name, validation.IsDNS1123Label(v.Name))...)
 		}
 		names[v.Name] = true
 		if n := countSet(v.VolumeSource); n > 1 {
@@ -74,7 +76,7 @@ func validateEmptyDir(e *v1.EmptyDirVolumeSource, at *field.Path) field.ErrorLis
 			errs = append(errs, field.Invalid(at.Child("medium"), e.Medium, "must name the size of the pages, such as HugePages-2Mi"))
 		}
 	default:
-		errs = append(errs, oneOf(at.Child("medium"), e.Medium, v1.StorageMediumDefault, v1.StorageMediumMemory, v1.StorageMediumHugePages)...)
+		errs = append(errs, check.OneOf(at.Child("medium"), e.Medium, v1.StorageMediumDefault, v1.StorageMediumMemory, v1.StorageMediumHugePages)...)
 	}
 	if e.SizeLimit != nil && e.SizeLimit.Sign() < 0 {
 		errs = append(errs, field.Invalid(at.Child("sizeLimit"), e.SizeLimit.String(), "must not be negative"))
@@ -93,7 +95,7 @@ func validateHostPath(h *v1.HostPathVolumeSource, path *field.Path) field.ErrorL
 		errs = append(errs, field.Invalid(path.Child("path"), h.Path, "must be an absolute path"))
 	}
 	if h.Type != nil {
-		errs = append(errs, oneOf(path.Child("type"), *h.Type, v1.HostPathUnset, v1.HostPathDirectoryOrCreate, v1.HostPathDirectory,
+		errs = append(errs, check.OneOf(path.Child("type"), *h.Type, v1.HostPathUnset, v1.HostPathDirectoryOrCreate, v1.HostPathDirectory,
 			v1.HostPathFileOrCreate, v1.HostPathFile, v1.HostPathSocket, v1.HostPathCharDev, v1.HostPathBlockDev)...)
 	}
 	return errs
@@ -105,7 +107,7 @@ func validateObjectName(name, kind string, at *field.Path) field.ErrorList {
 	if name == "" {
 		return field.ErrorList{field.Required(at, "name the "+kind)}
 	}
-	return invalid(at, name, validation.IsDNS1123Subdomain(name))
+	return check.Invalid(at, name, validation.IsDNS1123Subdomain(name))
 }
 
 func validateMode(mode *int32, at *field.Path) field.ErrorList {

@@ -1,4 +1,4 @@
-package podspec
+package pod
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/davit-agent/davit/agent/podspec/check"
 )
 
 // Kubernetes' limits of a pod's DNS configuration, the search list's in domains
@@ -22,14 +24,14 @@ const (
 func validateNames(spec *v1.PodSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if spec.Hostname != "" {
-		errs = append(errs, invalid(path.Child("hostname"), spec.Hostname, validation.IsDNS1123Label(spec.Hostname))...)
+		errs = append(errs, check.Invalid(path.Child("hostname"), spec.Hostname, validation.IsDNS1123Label(spec.Hostname))...)
 	}
 	if spec.Subdomain != "" {
-		errs = append(errs, invalid(path.Child("subdomain"), spec.Subdomain, validation.IsDNS1123Label(spec.Subdomain))...)
+		errs = append(errs, check.Invalid(path.Child("subdomain"), spec.Subdomain, validation.IsDNS1123Label(spec.Subdomain))...)
 	}
 	if name := spec.HostnameOverride; name != nil && *name != "" {
 		at := path.Child("hostnameOverride")
-		errs = append(errs, invalid(at, *name, validation.IsDNS1123Subdomain(*name))...)
+		errs = append(errs, check.Invalid(at, *name, validation.IsDNS1123Subdomain(*name))...)
 		if len(*name) > maxKernelHostname {
 			errs = append(errs, field.Invalid(at, *name, validation.MaxLenError(maxKernelHostname)))
 		}
@@ -44,7 +46,7 @@ func validateNames(spec *v1.PodSpec, path *field.Path) field.ErrorList {
 		at := path.Child("hostAliases").Index(i)
 		errs = append(errs, validation.IsValidIPForLegacyField(at.Child("ip"), alias.IP, true, nil)...)
 		for j, name := range alias.Hostnames {
-			errs = append(errs, invalid(at.Child("hostnames").Index(j), name, validation.IsDNS1123Subdomain(name))...)
+			errs = append(errs, check.Invalid(at.Child("hostnames").Index(j), name, validation.IsDNS1123Subdomain(name))...)
 		}
 	}
 	return append(errs, validateDNSConfig(spec, path.Child("dnsConfig"))...)
@@ -79,7 +81,7 @@ func validateDNSConfig(spec *v1.PodSpec, at *field.Path) field.ErrorList {
 	}
 	for i, domain := range c.Searches {
 		if domain != "." {
-			errs = append(errs, invalid(at.Child("searches").Index(i), domain,
+			errs = append(errs, check.Invalid(at.Child("searches").Index(i), domain,
 				validation.IsDNS1123SubdomainWithUnderscore(strings.TrimSuffix(domain, ".")))...)
 		}
 	}

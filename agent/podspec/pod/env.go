@@ -1,4 +1,4 @@
-package podspec
+package pod
 
 import (
 	"slices"
@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/davit-agent/davit/agent/downward"
+	"github.com/davit-agent/davit/agent/podspec/check"
 )
 
 // What the downward API gives to a file of a volume and to a variable, in order;
@@ -34,7 +35,7 @@ func validateEnv(env []v1.EnvVar, at *field.Path) field.ErrorList {
 		if e.Name == "" {
 			errs = append(errs, field.Required(at.Child("name"), "name the variable"))
 		} else {
-			errs = append(errs, invalid(at.Child("name"), e.Name, validation.IsRelaxedEnvVarName(e.Name))...)
+			errs = append(errs, check.Invalid(at.Child("name"), e.Name, validation.IsRelaxedEnvVarName(e.Name))...)
 		}
 		if strings.ContainsRune(e.Value, 0) {
 			errs = append(errs, field.Invalid(at.Child("value"), e.Value, "must not contain a zero byte"))
@@ -80,7 +81,7 @@ func validateKey(key string, at *field.Path) field.ErrorList {
 	if key == "" {
 		return field.ErrorList{field.Required(at, "name the key")}
 	}
-	return invalid(at, key, validation.IsConfigMapKey(key))
+	return check.Invalid(at, key, validation.IsConfigMapKey(key))
 }
 
 func validateEnvFrom(list []v1.EnvFromSource, at *field.Path) field.ErrorList {
@@ -88,7 +89,7 @@ func validateEnvFrom(list []v1.EnvFromSource, at *field.Path) field.ErrorList {
 	for i, from := range list {
 		at := at.Index(i)
 		if from.Prefix != "" {
-			errs = append(errs, invalid(at.Child("prefix"), from.Prefix, validation.IsRelaxedEnvVarName(from.Prefix))...)
+			errs = append(errs, check.Invalid(at.Child("prefix"), from.Prefix, validation.IsRelaxedEnvVarName(from.Prefix))...)
 		}
 		if ref := from.ConfigMapRef; ref != nil {
 			errs = append(errs, validateObjectName(ref.Name, "ConfigMap", at.Child("configMapRef", "name"))...)

@@ -1,4 +1,4 @@
-package podspec
+package pod
 
 import (
 	"strings"
@@ -29,11 +29,11 @@ func TestValidate(t *testing.T) {
 		{pod("name: p", ok+", dnsPolicy: X"), []string{`spec.dnsPolicy: Unsupported value: "X": supported values: "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"`}},
 		{pod("name: p", ok+", terminationGracePeriodSeconds: -1"), []string{"spec.terminationGracePeriodSeconds: Invalid value: -1: must be 0 or more seconds"}},
 		{pod("name: p", ok+", hostname: a.b"), []string{`spec.hostname: Invalid value: "a.b": must not contain dots`}},
-		{pod("name: p", "initContainers: [{name: c, image: i}], "+ok), []string{`spec.containers[0].name: Duplicate value: "c"`}},
+		{pod("name: p", "initContainers: [{name: c, image: i}], "+ok), []string{`spec.initContainers[0].name: Duplicate value: "c"`}},
 		{pod("name: p", "containers: [{image: i}, {name: A, image: i}]"), []string{"spec.containers[0].name: Required value: name the container", `spec.containers[1].name: Invalid value: "A": ` + label}},
 		{pod("name: p", "containers: [{name: c}]"), []string{"spec.containers[0].image: Required value: name the image"}},
 		{pod("name: p", "containers: [{name: c, image: ' i'}]"), []string{`spec.containers[0].image: Invalid value: " i": must not have leading or trailing whitespace`}},
-		{pod("name: p", "initContainers: [{name: i, image: i, restartPolicy: Never}], "+ok), []string{`spec.initContainers[0].restartPolicy: Unsupported value: "Never": supported values: "Always"`}},
+		{pod("name: p", "initContainers: [{name: i, image: i, restartPolicy: Sometimes}], "+ok), []string{`spec.initContainers[0].restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure"`}},
 		{with("imagePullPolicy: X"), []string{`spec.containers[0].imagePullPolicy: Unsupported value: "X": supported values: "Always", "IfNotPresent", "Never"`}},
 		{with("terminationMessagePolicy: X"), []string{`spec.containers[0].terminationMessagePolicy: Unsupported value: "X": supported values: "File", "FallbackToLogsOnError"`}},
 		{with("terminationMessagePath: x"), nil},
@@ -62,7 +62,6 @@ func TestValidate(t *testing.T) {
 			`spec.containers[0].volumeMounts[0].name: Not found: "w"`,
 			"spec.containers[0].volumeMounts[1].mountPath: Required value: name the path in the container",
 			`spec.containers[0].volumeMounts[2].mountPath: Invalid value: "/a": must be unique`,
-			`spec.containers[0].volumeMounts[3].mountPath: Invalid value: "a:b": must not contain ':'`,
 			"spec.containers[0].volumeMounts[4].name: Required value: name the volume to mount"}},
 		{with("resources: {limits: {cpu: -1, memory: 1Mi}, requests: {memory: 2Mi}}"), []string{
 			`spec.containers[0].resources.limits[cpu]: Invalid value: "-1": must be 0 or more`,
@@ -71,15 +70,15 @@ func TestValidate(t *testing.T) {
 		{with("securityContext: {runAsUser: -1, runAsGroup: 2147483648}"), []string{
 			"spec.containers[0].securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
 			"spec.containers[0].securityContext.runAsGroup: Invalid value: 2147483648: must be between 0 and 2147483647, inclusive"}},
-		{with("securityContext: {privileged: true, allowPrivilegeEscalation: false, capabilities: {add: [SYS_ADMIN]}}"), []string{
+		{with("securityContext: {privileged: true, allowPrivilegeEscalation: false, capabilities: {add: [SYS_ADMIN, CAP_SYS_ADMIN]}}"), []string{
 			"spec.containers[0].securityContext.allowPrivilegeEscalation: Invalid value: false: cannot be false when privileged is true",
-			"spec.containers[0].securityContext.allowPrivilegeEscalation: Invalid value: false: cannot be false when the capability SYS_ADMIN is added"}},
-		{with("securityContext: {seccompProfile: {}}"), []string{"spec.containers[0].securityContext.seccompProfile.type: Required value: write RuntimeDefault or Unconfined"}},
+			"spec.containers[0].securityContext.allowPrivilegeEscalation: Invalid value: false: cannot be false when the capability CAP_SYS_ADMIN is added"}},
+		{with("securityContext: {seccompProfile: {}}"), []string{"spec.containers[0].securityContext.seccompProfile.type: Required value: write RuntimeDefault, Unconfined or Localhost"}},
 		{with("securityContext: {seccompProfile: {type: Unconfined, localhostProfile: x}}"), []string{`spec.containers[0].securityContext.seccompProfile.localhostProfile: Invalid value: "x": may only be set with type Localhost`}},
-		{pod("name: p", ok+", hostNetwork: true, securityContext: {supplementalGroups: [-1], sysctls: [{name: ''}, {name: x}, {name: a.b}, {name: a/b}, {name: net.ipv4.x}]}"), []string{
+		{pod("name: p", ok+", hostNetwork: true, securityContext: {supplementalGroups: [-1], sysctls: [{name: ''}, {name: X}, {name: a.b}, {name: a/b}, {name: net.ipv4.x}]}"), []string{
 			"spec.securityContext.supplementalGroups[0]: Invalid value: -1: must be between 0 and 2147483647, inclusive",
 			"spec.securityContext.sysctls[0].name: Required value: name the sysctl",
-			`spec.securityContext.sysctls[1].name: Invalid value: "x": must be lower case words joined by dots, such as net.ipv4.tcp_syncookies`,
+			`spec.securityContext.sysctls[1].name: Invalid value: "X": must be lower case words joined by dots, such as net.ipv4.tcp_syncookies, of at most 253 characters`,
 			`spec.securityContext.sysctls[3].name: Duplicate value: "a/b"`,
 			`spec.securityContext.sysctls[4].name: Invalid value: "net.ipv4.x": may not be set when hostNetwork is true`}},
 	} {
@@ -97,8 +96,7 @@ func checkValidate(t *testing.T, text string, want []string) {
 	Default(&p)
 	var got []string
 	for _, problem := range Validate(&p) {
-		problem.Object = ""
-		got = append(got, problem.String())
+		got = append(got, problem.Error())
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", text, diff)
