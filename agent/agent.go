@@ -9,13 +9,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/davit-agent/davit/agent/images"
 	"github.com/davit-agent/davit/agent/pods"
@@ -56,6 +54,8 @@ type Agent struct {
 
 // kernel is everything that touches the node; Cleanup needs no more.
 type kernel struct {
+	resources *resources
+	helper    string // path of the helper program
 	logs      *logs.Client
 	runtime   *containerd.Client
 	sandboxes *sandbox.Sandboxes
@@ -91,7 +91,9 @@ func New(cfg Config, version wire.Version, log *slog.Logger) (a *Agent, err erro
 		Runtime: a.preload.wrap(a.kernel.runtime), Credentials: nodeCredentials(cfg.Images.Credentials, log), Metrics: m,
 		MaxParallel: cfg.Images.MaxParallelPulls, Wake: wake, Log: log,
 	})
-	a.doctors = a.newDoctors(m, wake)
+	if a.doctors, err = a.newDoctors(m, wake); err != nil {
+		return nil, err
+	}
 	if a.pods, err = a.newPods(m, arrived); err != nil {
 		return nil, err
 	}
@@ -179,14 +181,17 @@ func openKernel(cfg Config, log *slog.Logger) (*kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &kernel{}
+	k := &kernel{helper: program}
+	if k.resources, err = readResources(cfg); err != nil {
+		return nil, err
+	}
 	if k.logs, err = logs.New(logs.Config{
 		Dir: filepath.Join(cfg.RunDir, "logs"), Helper: program, External: cfg.Logs.External,
 		LinkDir: filepath.Join(filepath.Dir(cfg.LogDir), "containers"), Log: log,
 	}); err != nil {
 		return nil, err
 	}
-	if k.cgroups, err = cgroup.New(cgroup.Config{Root: cfg.Cgroup.Root, Driver: cfg.Cgroup.Driver}); err != nil {
+	if k.cgroups, err = cgroup.New(k.resources.cgroups()); err != nil {
 		return nil, err
 	}
 	if k.runtime, err = containerd.New(containerd.Config{
@@ -217,24 +222,27 @@ func (a *Agent) newPods(m *metrics, arrived *arrivals) (*pods.Pods, error) {
 	if err != nil {
 		return nil, err
 	}
-	allocatable := v1.ResourceList{
-		v1.ResourceCPU:    *resource.NewQuantity(int64(goruntime.NumCPU()), resource.DecimalSI),
-		v1.ResourceMemory: *resource.NewQuantity(node.MemoryTotal, resource.BinarySI),
-	}
+	allocatable := a.kernel.resources.allocatable()
+	node.Settings = a.kernel.resources.settings()
+	node.SeccompLocalhost.Root = filepath.Join(a.cfg.StateDir, "seccomp")
 	node.SeccompDefault = v1.SeccompProfileType(a.cfg.SeccompDefault)
+	reject, err := admission(a.cfg, node)
+	if err != nil {
+		return nil, err
+	}
 	return pods.New(pods.Config{
 		StateDir: a.cfg.StateDir, LogDir: a.cfg.LogDir, NodeName: a.cfg.NodeName,
 		HostIPs: onePerFamily(a.cfg.NodeIPs), BootID: boot, MaxPods: a.cfg.MaxPods,
 		LogMaxSize: int64(a.cfg.Logs.MaxSize), LogMaxFiles: a.cfg.Logs.MaxFiles,
 		DNS:  etc.DNS{Servers: a.cfg.DNS.Servers, Domain: a.cfg.DNS.Domain, ResolvConf: resolvConf()},
-		Node: node, Allocatable: allocatable, Reject: a.admission,
+		Node: node, Allocatable: allocatable, Reject: reject,
 	}, pods.Deps{
 		Source:    desired{a.source},
 		Objects:   a.source,
 		Images:    podImages{a.images, a.source, arrived},
 		Probes:    a.doctors.probes,
 		Hooks:     podHooks{a.doctors.hooks},
-		Runtime:   a.kernel.runtime,
+		Runtime:   podRuntime{a.kernel.runtime, a.doctors.enter},
 		Watcher:   a.kernel.runtime,
 		Sandboxes: a.kernel.sandboxes,
 		Logs:      a.kernel.logs,
@@ -350,6 +358,9 @@ func (a *Agent) alive() error {
 func (a *Agent) close() {
 	if a.server != nil {
 		_ = a.server.Close()
+	}
+	if a.doctors.enter != nil {
+		_ = a.doctors.enter.Close()
 	}
 	if a.kernel != nil {
 		a.kernel.close()

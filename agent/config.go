@@ -30,6 +30,9 @@ type Config struct {
 	SeccompDefault string           `json:"seccompDefault"` // of pods that name no profile: RuntimeDefault or Unconfined
 	Metrics        MetricsConfig    `json:"metrics"`
 	MaxPods        int              `json:"maxPods"`
+
+	ResourcesConfig
+	AllowedUnsafeSysctls []string `json:"allowedUnsafeSysctls"` // names, or beginnings of names with * at the end
 }
 
 // ContainerdConfig says how containers are run.
@@ -159,6 +162,9 @@ func DefaultConfig() *Config {
 		SeccompDefault: "RuntimeDefault",
 		Metrics:        MetricsConfig{Address: "127.0.0.1:9153"},
 		MaxPods:        250,
+
+		ResourcesConfig:      defaultResources(),
+		AllowedUnsafeSysctls: []string{},
 	}
 }
 

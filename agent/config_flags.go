@@ -51,6 +51,10 @@ func configKeys() []configKey {
 		for f := range t.Fields() {
 			at := slices.Concat(index, f.Index)
 			name := path + f.Tag.Get("json")
+			if f.Anonymous {
+				walk(f.Type, path, at)
+				continue
+			}
 			if f.Type.Kind() == reflect.Struct {
 				walk(f.Type, name+".", at)
 				continue
@@ -100,6 +104,12 @@ var flagUsage = map[string]string{
 	"seccompDefault":          "seccomp profile of pods that name none: RuntimeDefault or Unconfined",
 	"metrics.address":         "address of the metrics endpoint, host:port, empty for none",
 	"maxPods":                 "pods that may run on this node",
+	"kubeReserved":            "resources kept from pods for davit, containerd and shims, such as cpu=100m,memory=200Mi,pid=1000",
+	"systemReserved":          "resources kept from pods for the rest of the system, likewise",
+	"podPidsLimit":            "processes and threads that a pod may have, -1 for as many as all pods may have",
+	"memorySwap.swapBehavior": "what containers may swap: NoSwap, or LimitedSwap for a part by memory request (cgroup v2)",
+	"singleProcessOOMKill":    "kill one process and not the whole container when it is out of memory (cgroup v2)",
+	"allowedUnsafeSysctls":    "sysctls that pods may set beyond the safe ones, comma-separated, such as net.core.*",
 }
 
 // ConfigFlags are the flags of a Config.

@@ -95,6 +95,12 @@ logs: {external: true, maxSize: 1Mi, maxFiles: 3}
 seccompDefault: Unconfined
 metrics: {address: ""}
 maxPods: 10
+kubeReserved: {cpu: 100m, memory: 200Mi}
+systemReserved: {pid: "1000"}
+podPidsLimit: 4096
+memorySwap: {swapBehavior: LimitedSwap}
+singleProcessOOMKill: true
+allowedUnsafeSysctls: ["net.core.*", kernel.sem]
 `
 	want := &Config{
 		NodeName: "n1", NodeIPs: []netip.Addr{netip.MustParseAddr("192.0.2.10")}, StateDir: "/s", RunDir: "/r", LogDir: "/l",
@@ -106,6 +112,11 @@ maxPods: 10
 			ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, MTU: 1400},
 		DNS: DNSConfig{Servers: []netip.Addr{netip.MustParseAddr("192.0.2.53")}, Domain: "example.org"}, Logs: LogsConfig{External: true, MaxSize: 1 << 20, MaxFiles: 3},
 		SeccompDefault: "Unconfined", MaxPods: 10,
+		ResourcesConfig: ResourcesConfig{
+			KubeReserved: map[string]string{"cpu": "100m", "memory": "200Mi"}, SystemReserved: map[string]string{"pid": "1000"},
+			PodPidsLimit: 4096, MemorySwap: MemorySwapConfig{SwapBehavior: "LimitedSwap"}, SingleProcessOOMKill: true,
+		},
+		AllowedUnsafeSysctls: []string{"net.core.*", "kernel.sem"},
 	}
 	c := DefaultConfig()
 	if err := c.Parse([]byte(text), "config.yaml"); err != nil {
@@ -178,6 +189,13 @@ seccompDefault: RuntimeDefault
 metrics:
   address: 127.0.0.1:9153
 maxPods: 250
+kubeReserved: {}
+systemReserved: {}
+podPidsLimit: -1
+memorySwap:
+  swapBehavior: NoSwap
+singleProcessOOMKill: false
+allowedUnsafeSysctls: []
 `
 	got, err := completed(t).Print()
 	if diff := cmp.Diff(want, string(got)); diff != "" || err != nil {
@@ -298,7 +316,8 @@ func TestConfigFlags(t *testing.T) {
 	want := "node-name node-ips state-dir run-dir log-dir containerd-address containerd-namespace containerd-runtimes containerd-oci-runtime " +
 		"containerd-pods-per-shim cgroup-driver cgroup-root images-preload images-hosts images-credentials images-max-parallel-pulls images-pull-stall " +
 		"source-manifests source-url source-url-headers source-url-ca source-url-cert source-url-key source-poll-interval network-mode network-pod-cidrs network-cluster-cidrs network-mtu " +
-		"dns-servers dns-domain logs-external logs-max-size logs-max-files seccomp-default metrics-address max-pods"
+		"dns-servers dns-domain logs-external logs-max-size logs-max-files seccomp-default metrics-address max-pods " +
+		"kube-reserved system-reserved pod-pids-limit memory-swap-swap-behavior single-process-oomkill allowed-unsafe-sysctls"
 	if diff := cmp.Diff(strings.Fields(want), names); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -43,6 +43,7 @@ func (c *Config) Validate() error {
 		v.hostPort("metrics.address", c.Metrics.Address)
 	}
 	v.check(c.MaxPods >= 1, "maxPods", "%d is too few, at least 1", c.MaxPods)
+	v.resources(c)
 	return errors.Join(v.errs...)
 }
 

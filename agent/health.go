@@ -1,33 +1,61 @@
 package agent
 
 import (
-	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
-	"sync"
+	"path/filepath"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/davit-agent/davit/agent/hooks"
 	"github.com/davit-agent/davit/agent/pods"
 	"github.com/davit-agent/davit/agent/probes"
-	"github.com/davit-agent/davit/runtime"
+	"github.com/davit-agent/davit/runtime/containerd"
+	"github.com/davit-agent/davit/runtime/enter"
+	"github.com/davit-agent/davit/runtime/oci"
+	"github.com/davit-agent/davit/runtime/sandbox"
 )
 
 // doctors are what runs the probes and the hooks of pods' containers.
 type doctors struct {
 	probes *probes.Prober
 	hooks  *hooks.Runner
+	enter  *enter.Enterer // how their commands get into the containers
 }
 
 // newDoctors puts them together; nothing runs before Run.
-func (a *Agent) newDoctors(m *metrics, wake func(uid string)) doctors {
-	exec, dial := commands{a.kernel.runtime}, podDialer{a.kernel.sandboxes}
-	return doctors{
-		probes: probes.New(probes.Config{Exec: exec, Dial: addrDialer{dial}, Wake: wake, Metrics: m, Logger: a.log}),
-		hooks:  hooks.New(hooks.Config{Exec: exec, Dial: addrDialer{dial}, Wake: wake, Logger: a.log}),
+func (a *Agent) newDoctors(m *metrics, wake func(uid string)) (doctors, error) {
+	e, err := enter.New(enter.Config{
+		Fallback: a.kernel.runtime, Specs: a.kernel.runtime, Helper: a.kernel.helper, OCIRuntime: a.cfg.Containerd.OCIRuntime,
+		Dir: filepath.Join(a.cfg.RunDir, "enter"), CgroupParent: a.cfg.Cgroup.Root, Logger: a.log,
+	})
+	if err != nil {
+		return doctors{}, err
 	}
+	dial := addrDialer{podDialer{a.kernel.sandboxes}}
+	return doctors{
+		enter:  e,
+		probes: probes.New(probes.Config{Exec: e, Dial: dial, Wake: wake, Metrics: m, Logger: a.log, Now: time.Now}),
+		hooks:  hooks.New(hooks.Config{Exec: e, Dial: dial, Wake: wake, Logger: a.log}),
+	}, nil
+}
+
+// podRuntime is the runtime as pods sees it.
+type podRuntime struct {
+	*containerd.Client
+	enter *enter.Enterer
+}
+
+// Delete implements runtime.Runtime.
+func (r podRuntime) Delete(ctx context.Context, id string) error {
+	err := r.Client.Delete(ctx, id)
+	if err == nil {
+		r.enter.Forget(id)
+	}
+	return err
 }
 
 func (d doctors) runProbes(ctx context.Context) error { d.probes.Run(ctx); return nil }
@@ -54,36 +82,17 @@ func (d addrDialer) Dial(ctx context.Context, podUID string, addr netip.AddrPort
 	return dialIn(ctx, sb.NetNS, addr)
 }
 
-// commands runs commands in containers for their output.
-type commands struct{ runtime runtime.Runtime }
-
-// Exec implements probes.Execer and hooks.Execer.
-func (c commands) Exec(ctx context.Context, containerID string, command []string, limit int) (int, []byte, error) {
-	out := &firstBytes{limit: limit}
-	code, err := c.runtime.Exec(ctx, containerID, runtime.ExecConfig{Command: command, Stdout: out, Stderr: out})
-	return code, out.bytes(), err
+// admission returns what tells why a pod cannot run on this node, in kubelet's
+// words.
+func admission(cfg Config, node oci.Node) (func(*v1.Pod) (reason, message string), error) {
+	sysctls, err := sandbox.AllowSysctls(cfg.AllowedUnsafeSysctls)
+	if err != nil {
+		return nil, fmt.Errorf("allowedUnsafeSysctls: %w", err)
+	}
+	return func(pod *v1.Pod) (reason, message string) {
+		if reason, message = sysctls.Admit(pod); reason != "" {
+			return reason, message
+		}
+		return oci.AdmitAppArmor(pod, node.AppArmor)
+	}, nil
 }
-
-// firstBytes keeps the first bytes of what is written to it, and takes the rest.
-type firstBytes struct {
-	limit int
-
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (f *firstBytes) Write(p []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.buf.Write(p[:min(len(p), max(0, f.limit-f.buf.Len()))])
-	return len(p), nil
-}
-
-func (f *firstBytes) bytes() []byte {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return bytes.Clone(f.buf.Bytes())
-}
-
-// admission tells why a pod cannot run on this node.
-func (a *Agent) admission(*v1.Pod) (reason, message string) { return "", "" }

@@ -19,9 +19,10 @@ import (
 
 // nodeInfo tells of the node; it is what server.NodeInfo asks for.
 type nodeInfo struct {
-	facts    report.NodeFacts // what does not change while davit runs
-	stateDir string
-	health   func() error
+	facts     report.NodeFacts // what does not change while davit runs
+	resources *resources
+	stateDir  string
+	health    func() error
 	// runtimeVersion asks containerd.
 	runtimeVersion func(context.Context) (string, error)
 
@@ -41,7 +42,11 @@ func newNodeInfo(cfg Config, version string, health func() error, runtimeVersion
 	if err != nil {
 		return nil, err
 	}
-	n := &nodeInfo{stateDir: cfg.StateDir, health: health, runtimeVersion: runtimeVersion, since: time.Now()}
+	res, err := readResources(cfg)
+	if err != nil {
+		return nil, err
+	}
+	n := &nodeInfo{resources: res, stateDir: cfg.StateDir, health: health, runtimeVersion: runtimeVersion, since: time.Now()}
 	n.facts = report.NodeFacts{
 		Name: cfg.NodeName, Hostname: node.Hostname, Addresses: cfg.NodeIPs, PodCIDRs: cfg.Network.PodCIDRs,
 		Created: birth(filepath.Join(cfg.StateDir, "pods")),
@@ -80,7 +85,9 @@ func (n *nodeInfo) Node(ctx context.Context) (*v1.Node, error) {
 	n.trouble = trouble
 	f := n.facts
 	f.Disk, f.Trouble, f.Since, f.System.ContainerRuntimeVersion = disk, trouble, n.since, n.runtime
-	return report.Node(f, now), nil
+	node := report.Node(f, now)
+	n.resources.describe(&node.Status)
+	return node, nil
 }
 
 // firstOf returns the content of the first of these files that has one.

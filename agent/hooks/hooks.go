@@ -187,12 +187,13 @@ func (r *Runner) Seen(uid string) []lifecycle.HookSeen {
 	return out
 }
 
-// Release ends the hooks of an attempt and forgets them. It does not wait.
+// Release ends the hooks of an attempt, or all of the pod's for id "", and
+// forgets them. It does not wait.
 func (r *Runner) Release(uid, id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for k, h := range r.pods[uid] {
-		if k.id == id {
+		if id == "" || k.id == id {
 			h.cancel()
 			delete(r.pods[uid], k)
 		}
@@ -200,14 +201,4 @@ func (r *Runner) Release(uid, id string) {
 	if len(r.pods[uid]) == 0 {
 		delete(r.pods, uid)
 	}
-}
-
-// Forget ends all hooks of a pod and forgets them. It does not wait.
-func (r *Runner) Forget(uid string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, h := range r.pods[uid] {
-		h.cancel()
-	}
-	delete(r.pods, uid)
 }

@@ -199,13 +199,14 @@ func TestBegin(t *testing.T) {
 		}
 		// Released, it is another hook.
 		q.Begin(all[0])
-		q.Forget("u")
+		q.Begin(all[1])
+		q.Release("u", "")
 		synctest.Wait()
 		if got := q.Seen("u"); got != nil {
-			t.Errorf("after Forget: %v", got)
+			t.Errorf("after all were released: %v", got)
 		}
 		if got := q.woken(); got != "" {
-			t.Errorf("woken for what is forgotten: %q", got)
+			t.Errorf("woken for what is released: %q", got)
 		}
 	})
 }

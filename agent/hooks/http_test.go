@@ -25,12 +25,13 @@ import (
 // desk notes the requests that it gets.
 type desk struct {
 	*httptest.Server
-	mu   sync.Mutex
-	seen []string
+	mu     sync.Mutex
+	seen   []string
+	closed chan struct{} // one for each connection that ended
 }
 
 func newDesk(t *testing.T, tls bool) *desk {
-	d := &desk{}
+	d := &desk{closed: make(chan struct{}, 1000)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		var lines []string
@@ -62,6 +63,11 @@ func newDesk(t *testing.T, tls bool) *desk {
 	})
 	d.Server = httptest.NewUnstartedServer(mux)
 	d.Config.ErrorLog = log.New(io.Discard, "", 0) // of what is asked in the wrong way
+	d.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			d.closed <- struct{}{}
+		}
+	}
 	if tls {
 		d.EnableHTTP2 = true
 		d.StartTLS()
@@ -98,7 +104,7 @@ func (q *quay) run(t *testing.T, h v1.LifecycleHandler, port int, deadline time.
 	r.Container.Ports[0].ContainerPort = int32(port)
 	r.Deadline = deadline
 	q.Begin(r)
-	defer q.Forget("u")
+	defer q.Release("u", "")
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if s := q.Seen("u"); s[0].Done {
 			return strings.ReplaceAll(s[0].Failure, fmt.Sprintf(":%d", port), ":PORT")
@@ -185,6 +191,11 @@ func TestHTTPS(t *testing.T) {
 	tls := newDesk(t, true)
 	if got := q.run(t, edit("/"), tls.port(), time.Time{}); got != "" {
 		t.Errorf("HTTPS: %s", got)
+	}
+	select {
+	case <-tls.closed:
+	case <-time.After(time.Minute):
+		t.Error("the connection outlives its hook")
 	}
 	if got, want := tls.asked(), "GET / 127.0.0.1:PORT HTTP/1.1"+always+"\nAuthorization: Basic x\nUser-Agent: kube-lifecycle/1.36\nX-A: 1"; got != want {
 		t.Errorf("asked\n%s\nwant\n%s", got, want)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle/retry"
 )
 
 const sigKill = "SIGKILL"
@@ -25,13 +27,21 @@ func apply(pod *v1.Pod, f *Facts, s Step, r Result, now time.Time) {
 	}
 	ok := r.Reason == ""
 	switch s.Op {
+	case OpRemove, OpTeardown, OpForget:
+		if before := f.Cleanup; ok {
+			f.Cleanup = nil
+		} else {
+			f.Cleanup = retry.After(before, r.Reason, r.Message, now)
+		}
+	}
+	switch s.Op {
 	case OpSetup:
 		f.Sandbox.TornDown = false
 		if !ok {
-			f.Sandbox.Failure = failed(f.Sandbox.Failure, r, now)
+			f.Sandbox.Failure = retry.After(f.Sandbox.Failure, r.Reason, r.Message, now)
 			return
 		}
-		f.Sandbox.ReadyAt, f.Sandbox.Failure = now, nil
+		f.Sandbox.ReadyAt, f.Sandbox.Failure, f.Sandbox.Used = now, nil, true
 	case OpTeardown:
 		if ok {
 			f.Sandbox.ReadyAt, f.Sandbox.Failure, f.Sandbox.TornDown = time.Time{}, nil, true
@@ -50,7 +60,7 @@ func apply(pod *v1.Pod, f *Facts, s Step, r Result, now time.Time) {
 
 func applyCreate(cf ContainerFacts, gen uint32, s Step, r Result, now time.Time) ContainerFacts {
 	if r.Reason != "" {
-		cf.Failure = failed(cf.Failure, r, now)
+		cf.Failure = retry.After(cf.Failure, r.Reason, r.Message, now)
 		return cf
 	}
 	cf.Failure = nil
@@ -94,7 +104,7 @@ func applyAttempt(cf ContainerFacts, s Step, r Result, now time.Time) ContainerF
 	case s.Op == OpRemove:
 		a.Removed = a.Removed || ok
 	case !ok: // OpStart or OpSignal
-		cf.Failure = failed(cf.Failure, r, now)
+		cf.Failure = retry.After(cf.Failure, r.Reason, r.Message, now)
 	case s.Signal == sigKill:
 		a.KillAt, cf.Failure = now, nil
 	default:

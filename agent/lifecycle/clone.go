@@ -25,6 +25,7 @@ func clone(f Facts) Facts {
 	f.Deletion = copyOf(f.Deletion)
 	f.Ended = copyOf(f.Ended)
 	f.Evicted = copyOf(f.Evicted)
+	f.Cleanup = copyOf(f.Cleanup)
 	f.Conditions = cloneConditions(f.Conditions)
 	return f
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/davit-agent/davit/agent/lifecycle/retry"
 	"github.com/davit-agent/davit/runtime"
 )
 
@@ -98,7 +99,7 @@ func (p *planner) run() {
 	}
 	if p.f.Sandbox.ReadyAt.IsZero() {
 		p.sweep() // no container comes over from a sandbox before this
-		if t := p.in.Seen.retrySetup(p.f.Sandbox.Failure); t.After(p.now) {
+		if t := p.in.Seen.changes().Setup(p.f.Sandbox.Failure); t.After(p.now) {
 			p.wait(t, "setting up the pod failed: "+p.f.Sandbox.Failure.Message)
 			return
 		}
@@ -245,9 +246,9 @@ func (p *planner) hook(m member, kind HookKind, deadline time.Time, why string) 
 // start takes up an attempt that is not known to have a process.
 func (p *planner) start(m member, cf ContainerFacts) bool {
 	created := !cf.Current.Starting.IsZero()
-	t := p.in.Seen.retryCreate(cf.Failure)
+	t := p.in.Seen.changes().Create(cf.Failure)
 	if created {
-		t = retryStart(cf.Failure)
+		t = retry.Start(cf.Failure)
 	}
 	if t.After(p.now) {
 		p.wait(t, fmt.Sprintf("starting container %s failed: %s", m.Name, cf.Failure.Message))
@@ -275,12 +276,15 @@ func (p *planner) backedOff(m member, cf ContainerFacts) bool {
 	if cf.Current.in(p.f.Sandbox.Generation) {
 		crash = cf.BackOff.Until
 	}
-	create := p.in.Seen.retryCreate(cf.Failure)
+	create := p.in.Seen.changes().Create(cf.Failure)
 	if create.After(p.now) {
 		p.wait(create, fmt.Sprintf("creating container %s failed: %s", m.Name, cf.Failure.Message))
-		if cf.Failure.pullFailed() {
+		if cf.Failure.PullFailed() {
 			p.wait(cf.Failure.At.Add(pullErrorShown), reasonPullBackOff+" is reported for container "+m.Name)
 		}
+	}
+	if a := cf.Current; crash.After(p.now) && a.Exit != nil && a.startFailure() != nil {
+		p.wait(a.Exit.At.Add(startErrorShown), reasonCrashLoop+" is reported for container "+m.Name)
 	}
 	p.wait(crash, fmt.Sprintf("back-off %s of container %s", cf.BackOff.Delay, m.Name))
 	return create.After(p.now) || crash.After(p.now)

@@ -6,7 +6,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/davit-agent/davit/agent/lifecycle/conditions"
+	"github.com/davit-agent/davit/agent/lifecycle/podstatus"
 	"github.com/davit-agent/davit/runtime"
 )
 
@@ -183,22 +183,11 @@ func TestPhaseOfWaitingSidecar(t *testing.T) {
 	w := up(t, always, "s:s1", "a")
 	s := w.status()
 	s.InitContainerStatuses[0].State = v1.ContainerState{Waiting: &v1.ContainerStateWaiting{}}
-	if got := conditions.Phase(w.pod, &s); got != v1.PodPending {
+	if got := podstatus.Phase(w.pod, &s); got != v1.PodPending {
 		t.Errorf("phase %s", got)
 	}
 	s.InitContainerStatuses[0].LastTerminationState.Terminated = &v1.ContainerStateTerminated{}
-	if got := conditions.Phase(w.pod, &s); got != v1.PodRunning {
+	if got := podstatus.Phase(w.pod, &s); got != v1.PodRunning {
 		t.Errorf("phase %s", got)
-	}
-}
-
-func TestDoubled(t *testing.T) {
-	for _, c := range []struct {
-		n    int32
-		want time.Duration
-	}{{-1, 10}, {0, 10}, {1, 10}, {2, 20}, {5, 160}, {6, 300}, {7, 300}, {1 << 30, 300}} {
-		if got := doubled(pullDelay, pullMax, c.n); got != c.want*time.Second {
-			t.Errorf("%d: %v", c.n, got)
-		}
 	}
 }

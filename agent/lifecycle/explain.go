@@ -8,6 +8,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/davit-agent/davit/agent/lifecycle/retry"
 	"github.com/davit-agent/davit/agent/lifecycle/wait"
 )
 
@@ -81,7 +82,7 @@ func Explain(in Input) Explanation {
 	if d := in.Facts.Deletion; d != nil {
 		e.Deletion = &Dying{Since: d.At, Until: d.At.Add(d.Grace), Reason: d.Reason}
 	}
-	e.Waits = waitsOf(in, p.plan.Again)
+	e.Waits = append(waitsOf(in, p.plan.Again), stuck(in)...)
 	if len(e.Waits) == 0 || e.Waits[0].Cause != wait.Admission { // else no plan is carried out
 		e.Next = coming(p, e.Waits)
 	}
@@ -106,7 +107,7 @@ func waitsOf(in Input, again time.Time) []wait.Wait {
 		if x := f.Sandbox.Failure; x != nil && x.Reason == ReasonAdmission {
 			return []wait.Wait{{Cause: wait.Admission, Detail: x.Message}}
 		} else if x != nil {
-			return []wait.Wait{{Cause: wait.Setup, Detail: x.Message, Tries: x.Count, Until: in.Seen.retrySetup(x)}}
+			return []wait.Wait{{Cause: wait.Setup, Detail: x.Message, Tries: x.Count, Until: in.Seen.changes().Setup(x)}}
 		}
 		return stopping(in, again, "its sandbox was lost")
 	}
@@ -142,7 +143,7 @@ func failedSignals(in Input) []wait.Wait {
 	var ws []wait.Wait
 	for _, m := range members(in.Pod) {
 		if cf := in.Facts.Containers[m.Name]; cf.Failure != nil && cf.Current.running() {
-			ws = append(ws, wait.Wait{Cause: wait.Signal, Container: m.Name, Detail: cf.Failure.Message, Tries: cf.Failure.Count, Until: retrySignal(cf.Failure)})
+			ws = append(ws, wait.Wait{Cause: wait.Signal, Container: m.Name, Detail: cf.Failure.Message, Tries: cf.Failure.Count, Until: retry.Signal(cf.Failure)})
 		}
 	}
 	return ws
@@ -166,9 +167,9 @@ func waitOf(in Input, m member) (wait.Wait, bool) {
 		return w, true
 	}
 	if x := cf.Failure; x != nil {
-		w.Cause, w.Detail, w.Tries, w.Until = failureCause(x, a), x.Reason+": "+x.Message, x.Count, in.Seen.retryCreate(x)
+		w.Cause, w.Detail, w.Tries, w.Until = failureCause(x, a), x.Reason+": "+x.Message, x.Count, in.Seen.changes().Create(x)
 		if w.Cause == wait.Start {
-			w.Until = retryStart(x)
+			w.Until = retry.Start(x)
 		}
 		return w, true
 	}
@@ -226,9 +227,9 @@ func progress(a *Attempt, k kind) string {
 
 func failureCause(x *Failure, a *Attempt) wait.Cause {
 	switch {
-	case x.pullFailed():
+	case x.PullFailed():
 		return wait.PullFailed
-	case x.Reason == reasonNeverPull:
+	case x.Reason == retry.ReasonNeverPull:
 		return wait.ImageMissing
 	case x.Reason == "InvalidImageName":
 		return wait.ImageName

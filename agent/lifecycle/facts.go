@@ -7,6 +7,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/davit-agent/davit/agent/lifecycle/restart"
+	"github.com/davit-agent/davit/agent/lifecycle/retry"
 )
 
 // Facts is what is recorded of a pod beside its spec: everything that Decide
@@ -26,7 +27,9 @@ type Facts struct {
 	// then on nothing of it is started again.
 	Ended *Ended `json:"ended,omitempty"`
 	// Evicted is set once, when the node ends the pod before its time.
-	Evicted    *Eviction         `json:"evicted,omitempty"`
+	Evicted *Eviction `json:"evicted,omitempty"`
+	// Cleanup is of the last OpRemove, OpTeardown or OpForget, if that failed.
+	Cleanup    *Failure          `json:"cleanup,omitempty"`
 	Conditions []v1.PodCondition `json:"conditions,omitempty"` // as last reported: holds transition times
 }
 
@@ -44,6 +47,8 @@ type SandboxFacts struct {
 	// TornDown: OpTeardown is done and no OpSetup was tried since, so nothing of
 	// the sandbox is left. (ReadyAt cannot tell: it is zero after a loss, too.)
 	TornDown bool `json:"tornDown,omitempty"`
+	// Used: there was one at some time.
+	Used bool `json:"used,omitempty"`
 }
 
 // ContainerFacts is what is known of one container of the spec.
@@ -116,12 +121,7 @@ type Exit struct {
 }
 
 // Failure is an error of a step, as it is reported.
-type Failure struct {
-	Reason  string    `json:"reason"`
-	Message string    `json:"message"`
-	At      time.Time `json:"at"`
-	Count   int32     `json:"count"` // in a row
-}
+type Failure = retry.Failure
 
 // Deletion is a pod's death: data, never a cancelled context.
 type Deletion struct {

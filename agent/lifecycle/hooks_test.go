@@ -68,7 +68,9 @@ func TestPostStart(t *testing.T) {
 			{nil, begun, ""},
 			{all(stubborn("a"), hookEnds("a", PostStart, "it failed")), "stop a/0, create b/0, start b/0", "Pending a=ContainerCreating b=running"},
 			{after(5 * time.Second), "kill a/0, remove a/0, create a/1, start a/1, postStart a/1", ""},
-			{hookEnds("a", PostStart, "it failed"), "stop a/1, remove a/1", "Running a=CrashLoopBackOffx1 b=running"},
+			{hookEnds("a", PostStart, "it failed"), "stop a/1, remove a/1", "Running a=PostStartHookErrorx1 b=running"},
+			{after(5 * time.Second), "", "Running a=CrashLoopBackOffx1 b=running"},
+			{after(5 * time.Second), "create a/2, start a/2, postStart a/2", "Running a=CrashLoopBackOffx2 b=running"},
 		}},
 		{"fails under Never", pod(never), []act{
 			{nil, begun, ""},
@@ -304,7 +306,7 @@ func TestRestartRules(t *testing.T) {
 		{"all containers", with(newPod(never, "i:i1", "a", "b"), "a", rule(v1.ContainerRestartRuleActionRestartAllContainers)), []act{
 			{nil, "setup, create i1/0, start i1/0", ""},
 			{exits("i1", 0), "create a/0, start a/0, create b/0, start b/0, remove i1/0", ""},
-			{exits("a", 42), "stop b/0, remove a/0, remove b/0, create i1/1, start i1/1", "Pending i1=runningx1 a=Error(42) b=Error(143)"},
+			{exits("a", 42), "stop b/0, remove a/0, remove b/0, create i1/1, start i1/1", "Pending i1=runningx1 a=RestartingAllContainers b=RestartingAllContainers"},
 			{crash, "", ""},
 			{exits("i1", 0), "create a/1, start a/1, create b/1, start b/1, remove i1/1", "Running i1=Completed(0)x1 a=runningx1 b=runningx1"},
 			{exits("b", 0), "remove b/1", "Running i1=Completed(0)x1 a=runningx1 b=Completed(0)x1"},

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -140,6 +141,15 @@ func wanted(pod *v1.Pod, f *Facts, m member) bool {
 
 // lost tells whether the sandbox of a was lost.
 func (s *SandboxFacts) lost(a *Attempt) bool { return a.Generation < s.Generation-s.Rounds }
+
+// used tells whether the pod ever had a sandbox. Records of before Used was there
+// tell by what ran.
+func (s *SandboxFacts) used(pod *v1.Pod, f *Facts) bool {
+	if s.Used || !s.ReadyAt.IsZero() || s.Generation > 0 {
+		return true
+	}
+	return slices.ContainsFunc(members(pod), func(m member) bool { return f.Containers[m.Name].Current != nil })
+}
 
 // settled: it runs, and its postStart hook, if any, has succeeded.
 func (m member) settled(a *Attempt) bool {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle/retry"
 )
 
 // absent has the images of these containers be pulled.
@@ -62,12 +64,12 @@ func TestRowOfPulls(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	var x *Failure
 	for range 20 {
-		x = failed(x, Result{Reason: "ImageInspectError"}, now)
+		x = retry.After(x, "ImageInspectError", "", now)
 	}
 	seen := Seen{}
-	for i, want := range []time.Duration{pullDelay, 2 * pullDelay, 4 * pullDelay} {
-		x = failed(x, Result{Reason: reasonPull}, now)
-		if got := seen.retryCreate(x).Sub(now); got != want {
+	for i, want := range []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second} {
+		x = retry.After(x, retry.ReasonPull, "", now)
+		if got := seen.changes().Create(x).Sub(now); got != want {
 			t.Errorf("after %d failed pulls the next is tried after %s, want %s", i+1, got, want)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/davit-agent/davit/agent/lifecycle/conditions"
+	"github.com/davit-agent/davit/agent/lifecycle/podstatus"
 	"github.com/davit-agent/davit/runtime"
 )
 
@@ -18,7 +18,7 @@ const (
 func Accept(pod *v1.Pod, bootID string, now time.Time) Facts {
 	f := Facts{Format: runtime.FormatVersion, BootID: bootID, Accepted: stamp(now)}
 	for _, c := range pod.Status.Conditions {
-		if conditions.Ours(c.Type) { // their transition times are kept
+		if podstatus.Ours(c.Type) { // their transition times are kept
 			f.Conditions = append(f.Conditions, c)
 		}
 	}
@@ -93,7 +93,7 @@ func observeSandbox(pod *v1.Pod, f *Facts, seen Seen) (rebooted bool) {
 	if f.Ended != nil || !lost && !(rebooted && used) {
 		return rebooted
 	}
-	f.Sandbox = SandboxFacts{Generation: f.Sandbox.Generation + 1}
+	f.Sandbox = SandboxFacts{Generation: f.Sandbox.Generation + 1, Used: f.Sandbox.Used}
 	for name, cf := range f.Containers {
 		cf.BackOff = BackOff{}
 		f.Containers[name] = cf

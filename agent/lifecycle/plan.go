@@ -6,6 +6,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/davit-agent/davit/agent/lifecycle/retry"
 	"github.com/davit-agent/davit/runtime"
 )
 
@@ -35,6 +36,11 @@ type Seen struct {
 	ObjectsAt, ImagesAt time.Time
 	Health              map[string]Health // by container, as far as its probes are run by this process
 	Hooks               []HookSeen        // those that this process began
+}
+
+// changes tells what failures wait for.
+func (s *Seen) changes() retry.Changes {
+	return retry.Changes{Objects: s.ObjectsAt, Images: s.ImagesAt}
 }
 
 // hooking tells whether this process has begun the hook of an attempt.

@@ -223,8 +223,9 @@ func TestFailing(t *testing.T) {
 			{all(healthy, after(40*time.Second)), "create a/0, start a/0", "Running a=running b=running"},
 		}},
 		{"start for good", newPod(always, "a"), []act{
-			{failing(OpStart, "a", errFinal), "setup, create a/0, start a/0, remove a/0, create a/1, start a/1, remove a/1", "Running a=CrashLoopBackOffx1"},
-			{all(healthy, after(10*time.Second)), "create a/2, start a/2", "Running a=runningx2"},
+			{failing(OpStart, "a", errFinal), "setup, create a/0, start a/0, remove a/0, create a/1, start a/1, remove a/1", "Running a=RunContainerErrorx1"},
+			{after(5 * time.Second), "", "Running a=CrashLoopBackOffx1"},
+			{all(healthy, after(5*time.Second)), "create a/2, start a/2", "Running a=runningx2"},
 		}},
 		{"start for good, never", newPod(never, "a"), []act{
 			{failing(OpStart, "a", errFinal), "setup, create a/0, start a/0, remove a/0, teardown", "Failed a=StartError(128)"},

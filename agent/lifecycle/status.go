@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -9,7 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/davit-agent/davit/agent/lifecycle/conditions"
+	"github.com/davit-agent/davit/agent/lifecycle/podstatus"
 	"github.com/davit-agent/davit/runtime/cgroup/qos"
 )
 
@@ -22,15 +23,16 @@ func Status(in Input) v1.PodStatus {
 		ObservedGeneration: in.Pod.Generation,
 		QOSClass:           QOS(in.Pod),
 	}
-	if e := f.Ended; e != nil && e.Rejected {
-		s.Phase, s.Reason, s.Message = e.Phase, e.Reason, e.Message
-		return s
-	}
 	if !f.Accepted.IsZero() {
 		t := metav1.NewTime(f.Accepted)
 		s.StartTime = &t
 	}
+	if e := f.Ended; e != nil && e.Rejected {
+		s.Phase, s.Reason, s.Message = e.Phase, e.Reason, e.Message
+		return s
+	}
 	setAddresses(in.Pod, f, &s)
+	s.Resources, s.AllocatedResources = in.Pod.Spec.Resources.DeepCopy(), qos.Requests(in.Pod)
 	for _, m := range inits(in.Pod) {
 		s.InitContainerStatuses = append(s.InitContainerStatuses, containerStatus(in, m))
 	}
@@ -42,13 +44,15 @@ func Status(in Input) v1.PodStatus {
 		c.Ready, c.Started = false, nil // nobody waits for them
 		s.EphemeralContainerStatuses = append(s.EphemeralContainerStatuses, c)
 	}
-	s.Phase = conditions.Phase(in.Pod, &s)
+	s.Phase = podstatus.Phase(in.Pod, &s)
+	c := conditionInput(in, &s)
 	if f.Ended != nil {
 		s.Phase = f.Ended.Phase
 		s.Reason, s.Message = f.Ended.Reason, f.Ended.Message
-		coverMissing(in.Pod, &s)
+		podstatus.Cover(&s, podstatus.Unknown{Code: codeUnknown, Reason: reasonStatusUnknown, Message: messageTerminated}, initialized(in.Pod, f))
 	}
-	s.Conditions = conditions.Of(conditionInput(in, &s))
+	setStuck(in, &s)
+	s.Conditions = podstatus.Conditions(c)
 	// kubelet sorts these, and not the init containers, by name.
 	for _, cs := range [][]v1.ContainerStatus{s.ContainerStatuses, s.EphemeralContainerStatuses} {
 		slices.SortFunc(cs, func(a, b v1.ContainerStatus) int { return strings.Compare(a.Name, b.Name) })
@@ -65,13 +69,24 @@ func QOS(pod *v1.Pod) v1.PodQOSClass {
 	return qos.Class(pod)
 }
 
-func conditionInput(in Input, s *v1.PodStatus) conditions.Input {
-	c := conditions.Input{
-		Pod: in.Pod, Status: s, Before: in.Facts.Conditions,
+// conditionInput is what the conditions follow from; s has the phase of a pod
+// that has not ended.
+func conditionInput(in Input, s *v1.PodStatus) podstatus.Input {
+	c := podstatus.Input{
+		Pod: in.Pod, Status: s, Phase: s.Phase, Before: in.Facts.Conditions,
 		Sandbox: !in.Facts.Sandbox.ReadyAt.IsZero(), Now: stamp(in.Now),
 	}
 	if e := in.Facts.Evicted; e != nil && e.Reason == reasonEvicted {
 		c.Disrupted = e.Message
+	}
+	// A pod that was deleted before it got anywhere fails, but its conditions tell
+	// how far it had got.
+	over, _, _ := outcome(in.Pod, &in.Facts)
+	switch e := in.Facts.Ended; {
+	case e != nil && (over != "" || s.Phase != v1.PodPending):
+		c.Phase = e.Phase
+	case e == nil && over != "" && in.Facts.Evicted == nil && !anyRuns(in.Pod, &in.Facts):
+		c.Phase = over // ephemeral containers do not count
 	}
 	for _, m := range append(inits(in.Pod), mains(in.Pod)...) {
 		a := in.Facts.Containers[m.Name].Current
@@ -84,7 +99,10 @@ func setAddresses(pod *v1.Pod, f *Facts, s *v1.PodStatus) {
 	for _, a := range f.HostIPs {
 		s.HostIPs = append(s.HostIPs, v1.HostIP{IP: a.String()})
 	}
-	ips := f.PodIPs
+	var ips []netip.Addr
+	if f.Sandbox.used(pod, f) { // until then nobody can be reached there
+		ips = f.PodIPs
+	}
 	if pod.Spec.HostNetwork && len(ips) == 0 {
 		ips = f.HostIPs
 	}
@@ -101,12 +119,19 @@ func setAddresses(pod *v1.Pod, f *Facts, s *v1.PodStatus) {
 
 // containerStatus returns the status of m.
 func containerStatus(in Input, m member) v1.ContainerStatus {
-	cf := in.Facts.Containers[m.Name]
+	cf, at := in.Facts.Containers[m.Name], stamp(in.Now)
+	// Until its postStart hook has succeeded kubelet reports what was before.
+	starting := m.starting(cf.Current) && in.Facts.Deletion == nil && in.Facts.Evicted == nil
+	if starting && cf.Last != nil {
+		at = cf.BackOff.Until.Add(-1)
+		cf = ContainerFacts{RestartCount: cf.RestartCount, Current: cf.Last, BackOff: cf.BackOff}
+		starting = false
+	}
 	s := v1.ContainerStatus{
 		Name:         m.Name,
 		Image:        m.Image,
 		RestartCount: cf.RestartCount,
-		VolumeMounts: mountStatuses(m.VolumeMounts),
+		VolumeMounts: podstatus.Mounts(m.VolumeMounts),
 	}
 	a := cf.Current
 	if a != nil {
@@ -120,26 +145,46 @@ func containerStatus(in Input, m member) v1.ContainerStatus {
 		s.User = a.User.status()
 	}
 	switch {
-	case a.running() && !m.starting(a):
+	case a.running() && !starting:
 		s.State.Running = &v1.ContainerStateRunning{StartedAt: metav1.NewTime(a.StartedAt)}
 	case a != nil && a.Exit != nil:
 		s.State.Terminated = terminated(a)
 	}
 	if s.State.Running == nil {
-		if w := waiting(in, m, cf); w != nil {
+		if w := waiting(in, m, cf, at); w != nil {
 			s.LastTerminationState, s.State = s.State, v1.ContainerState{Waiting: w}
 		}
 	}
 	if s.LastTerminationState.Terminated == nil && cf.Last != nil && cf.Last.Exit != nil {
 		s.LastTerminationState.Terminated = terminated(cf.Last)
 	}
-	started := m.started(a)
+	started := s.State.Running != nil && (m.StartupProbe == nil || a.Probed.Started)
 	s.Started = &started
-	s.Ready = m.ready(a)
+	s.Ready = started && (m.ReadinessProbe == nil || a.Probed.Ready)
 	if m.kind == kindInit {
 		s.Ready = s.State.Terminated != nil && s.State.Terminated.ExitCode == 0
 	}
 	return s
+}
+
+// initialized tells whether the last init container came to its end, and was not
+// stopped.
+func initialized(pod *v1.Pod, f *Facts) bool {
+	all := inits(pod)
+	if len(all) == 0 {
+		return true
+	}
+	last := all[len(all)-1]
+	cf := f.Containers[last.Name]
+	good := func(a *Attempt) bool {
+		return a != nil && a.Exit != nil && a.Exit.Code == 0 && a.stopBegan().IsZero()
+	}
+	return last.kind == kindInit && (good(cf.Current) || good(cf.Last))
+}
+
+// anyRuns tells whether a container runs that is not ephemeral.
+func anyRuns(pod *v1.Pod, f *Facts) bool {
+	return slices.ContainsFunc(append(inits(pod), mains(pod)...), func(m member) bool { return f.Containers[m.Name].Current.running() })
 }
 
 func (u *User) status() *v1.ContainerUser {
@@ -154,15 +199,22 @@ func (u *User) status() *v1.ContainerUser {
 func (m member) starting(a *Attempt) bool { return a.running() && !m.settled(a) }
 
 // waiting returns why a container that does not run waits; nil: it has ended.
-func waiting(in Input, m member, cf ContainerFacts) *v1.ContainerStateWaiting {
-	pod, f, now := in.Pod, &in.Facts, stamp(in.Now)
+func waiting(in Input, m member, cf ContainerFacts, now time.Time) *v1.ContainerStateWaiting {
+	pod, f := in.Pod, &in.Facts
 	a := cf.Current
 	exited := a != nil && a.Exit != nil
 	if exited {
 		_, _, over := outcome(pod, f)
 		inThis := a.in(f.Sandbox.Generation)
-		if over || f.Ended != nil || f.Deletion != nil || !wanted(pod, f, m) {
+		again := a != f.Containers[m.Name].Current || wanted(pod, f, m) // else it was started again
+		if over || f.Ended != nil || f.Deletion != nil || !again {
 			return nil
+		}
+		if x := a.startFailure(); x != nil && (!cf.BackOff.Until.After(now) || now.Before(a.Exit.At.Add(startErrorShown))) {
+			return x
+		}
+		if !inThis && !f.Sandbox.lost(a) {
+			return &v1.ContainerStateWaiting{Reason: reasonRestartingAll, Message: "The container is removed because RestartAllContainers in place"}
 		}
 		if crash := cf.BackOff; inThis && crash.Until.After(now) {
 			return &v1.ContainerStateWaiting{
@@ -174,9 +226,6 @@ func waiting(in Input, m member, cf ContainerFacts) *v1.ContainerStateWaiting {
 	}
 	if x := cf.Failure; x != nil && !a.running() {
 		return failureState(m, x, now)
-	}
-	if exited && a.startFailed() {
-		return &v1.ContainerStateWaiting{Reason: reasonPostStart, Message: a.PostStart.Failure}
 	}
 	if exited {
 		return nil // about to be started again
@@ -193,8 +242,19 @@ func waiting(in Input, m member, cf ContainerFacts) *v1.ContainerStateWaiting {
 	return w
 }
 
+// startFailure is how kubelet reports a start that failed, if it is tried again.
+func (a *Attempt) startFailure() *v1.ContainerStateWaiting {
+	switch {
+	case a.startFailed():
+		return &v1.ContainerStateWaiting{Reason: reasonPostStart, Message: a.PostStart.Failure}
+	case a.Exit.Reason == reasonStartError:
+		return &v1.ContainerStateWaiting{Reason: reasonRunError, Message: a.Exit.Message}
+	}
+	return nil
+}
+
 func failureState(m member, x *Failure, now time.Time) *v1.ContainerStateWaiting {
-	if x.pullFailed() && !now.Before(x.At.Add(pullErrorShown)) {
+	if x.PullFailed() && !now.Before(x.At.Add(pullErrorShown)) {
 		return &v1.ContainerStateWaiting{
 			Reason:  reasonPullBackOff,
 			Message: fmt.Sprintf("Back-off pulling image %q: %s: %s", m.Image, x.Reason, x.Message),
@@ -223,56 +283,4 @@ func terminated(a *Attempt) *v1.ContainerStateTerminated {
 		t.StartedAt = metav1.NewTime(time.Unix(0, 0)) // as the CRI has it of what never started
 	}
 	return t
-}
-
-func mountStatuses(ms []v1.VolumeMount) []v1.VolumeMountStatus {
-	var out []v1.VolumeMountStatus
-	for _, m := range ms {
-		s := v1.VolumeMountStatus{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly}
-		if m.ReadOnly {
-			mode := v1.RecursiveReadOnlyDisabled
-			if m.RecursiveReadOnly != nil && *m.RecursiveReadOnly == v1.RecursiveReadOnlyEnabled {
-				mode = v1.RecursiveReadOnlyEnabled
-			}
-			s.RecursiveReadOnly = &mode
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-// coverMissing reports containers of an ended pod that still wait, but must
-// have been meant to run by then, as kubelet does: as terminated, unknown how.
-func coverMissing(pod *v1.Pod, s *v1.PodStatus) {
-	touched := func(c v1.ContainerStatus) bool {
-		return c.State.Waiting == nil || c.LastTerminationState.Terminated != nil
-	}
-	cover := func(cs []v1.ContainerStatus) {
-		for i := range cs {
-			if cs[i].State.Terminated == nil {
-				cs[i].State = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
-					ExitCode: codeUnknown, Reason: reasonStatusUnknown, Message: messageTerminated,
-				}}
-			}
-		}
-	}
-	initialized := len(pod.Spec.InitContainers) == 0 || slices.ContainsFunc(s.ContainerStatuses, touched)
-	if n := len(s.InitContainerStatuses); n > 0 {
-		last := s.InitContainerStatuses[n-1]
-		for _, t := range []*v1.ContainerStateTerminated{last.State.Terminated, last.LastTerminationState.Terminated} {
-			initialized = initialized || inits(pod)[n-1].kind == kindInit && t != nil && t.ExitCode == 0
-		}
-		// Of the init containers, those up to the last that was tried; the
-		// first in any case.
-		upTo := 1
-		for i, c := range s.InitContainerStatuses {
-			if touched(c) {
-				upTo = i + 1
-			}
-		}
-		cover(s.InitContainerStatuses[:upTo])
-	}
-	if initialized {
-		cover(s.ContainerStatuses)
-	}
 }

@@ -55,6 +55,7 @@ func TestStatusWhole(t *testing.T) {
 		"observedGeneration": 3, "phase": "Running", "qosClass": "Burstable", "startTime": "2026-03-01T12:00:00Z",
 		"hostIP": "192.0.2.10", "hostIPs": [{"ip": "192.0.2.10"}],
 		"podIP": "10.85.0.2", "podIPs": [{"ip": "10.85.0.2"}, {"ip": "fd00::2"}],
+		"allocatedResources": {"cpu": "10m"},
 		"conditions": [
 			{"type": "PodReadyToStartContainers", "observedGeneration": 3, "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-03-01T12:00:00Z"},
 			{"type": "Initialized", "observedGeneration": 3, "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-03-01T12:00:05Z"},

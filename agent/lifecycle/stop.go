@@ -1,8 +1,11 @@
 package lifecycle
 
 import (
+	"github.com/davit-agent/davit/agent/lifecycle/restart"
 	"slices"
 	"time"
+
+	"github.com/davit-agent/davit/agent/lifecycle/retry"
 )
 
 // stopRules tell by when and how containers have to stop.
@@ -56,6 +59,9 @@ func (a *Attempt) stopsAlone() bool { return a.Probed.Failed != nil || a.startFa
 // stopBegan returns when the stop of a began, with its preStop hook or with its
 // stop signal; zero: it has not.
 func (a *Attempt) stopBegan() time.Time {
+	if a == nil {
+		return time.Time{}
+	}
 	if h := a.PreStop; h != nil && (a.TermAt.IsZero() || h.Began.Before(a.TermAt)) {
 		return h.Began
 	}
@@ -72,7 +78,7 @@ func (p *planner) ownRules(m member, a *Attempt) stopRules {
 		if x.Probe == "startup" {
 			probe = m.StartupProbe
 		}
-		if probe != nil && probe.TerminationGracePeriodSeconds != nil {
+		if probe != nil && probe.TerminationGracePeriodSeconds != nil && !p.last(m) {
 			grace = time.Duration(*probe.TerminationGracePeriodSeconds) * time.Second
 		}
 	} else {
@@ -83,6 +89,18 @@ func (p *planner) ownRules(m member, a *Attempt) stopRules {
 		began = p.now
 	}
 	return stopRules{deadline: began.Add(grace), atOnce: grace <= 0, why: why}
+}
+
+// last tells whether m is not started again and no other main container goes on:
+// then it is the pod that is stopped.
+func (p *planner) last(m member) bool {
+	if m.kind != kindMain || restart.AfterStop(p.in.Pod, m.Container) {
+		return false
+	}
+	return !slices.ContainsFunc(mains(p.in.Pod), func(o member) bool {
+		a := p.f.Containers[o.Name].Current
+		return o.Name != m.Name && (a.running() && !a.stopsAlone() || wanted(p.in.Pod, &p.f, o))
+	})
 }
 
 // stopBegan returns when the first hook or stop signal was sent in the sandbox to which
@@ -223,7 +241,7 @@ func (p *planner) kill(m member, r stopRules) {
 // signal plans a signal, unless the last one failed a moment ago.
 func (p *planner) signal(m member, sig, why string) bool {
 	if x := p.f.Containers[m.Name].Failure; x != nil {
-		if t := retrySignal(x); t.After(p.now) {
+		if t := retry.Signal(x); t.After(p.now) {
 			p.wait(t, "signalling container "+m.Name+" failed: "+x.Message)
 			return false
 		}

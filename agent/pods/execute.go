@@ -208,10 +208,9 @@ func (w *worker) create(ctx context.Context, s lifecycle.Step) lifecycle.Result 
 	if err := w.p.d.Runtime.Create(ctx, cfg); err != nil {
 		return resultOf("CreateContainerError", err)
 	}
-	u := cfg.Spec.Process.User
-	user := &lifecycle.User{UID: int64(u.UID), GID: int64(u.GID)}
-	for _, g := range u.AdditionalGids {
-		user.Groups = append(user.Groups, int64(g))
+	user := &lifecycle.User{}
+	if u := oci.UserOf(cfg.Spec); u != nil {
+		user = &lifecycle.User{UID: u.Linux.UID, GID: u.Linux.GID, Groups: u.Linux.SupplementalGroups}
 	}
 	return lifecycle.Result{Image: img.Name, ImageID: img.Identity(), User: user}
 }
@@ -267,6 +266,12 @@ func (w *worker) containerConfig(ctx context.Context, s lifecycle.Step, c *v1.Co
 		CgroupPath: w.p.d.Cgroups.ContainerPath(w.cgroup, s.ID),
 		Node:       w.p.cfg.Node,
 	}
+	if in.Node, err = facts.ForContainer(in.Node, w.pod, c); err != nil {
+		return nil, err
+	}
+	if in.TargetPIDNS, err = w.targetPIDNS(ctx, c.Name); err != nil {
+		return nil, err
+	}
 	if in.Env, err = w.environment(c); err != nil {
 		return nil, err
 	}
@@ -282,6 +287,7 @@ func (w *worker) containerConfig(ctx context.Context, s lifecycle.Step, c *v1.Co
 		ContainerRef: runtime.ContainerRef{Pod: w.ref(), Name: c.Name, Attempt: s.Attempt, ID: s.ID},
 		Image:        img,
 		Spec:         spec,
+		Stdin:        c.Stdin,
 		Terminal:     c.TTY,
 		Log: runtime.LogStream{
 			Path:     logPath(w.p.cfg.LogDir, w.ref(), c.Name, s.Attempt),
@@ -290,6 +296,30 @@ func (w *worker) containerConfig(ctx context.Context, s lifecycle.Step, c *v1.Co
 			MaxFiles: w.p.cfg.LogMaxFiles,
 		},
 	}, nil
+}
+
+// targetPIDNS returns the PID namespace of the container that an ephemeral
+// container wants to look at; "": it names none, or shares it anyway.
+func (w *worker) targetPIDNS(ctx context.Context, ephemeral string) (string, error) {
+	target := ""
+	for _, e := range w.pod.Spec.EphemeralContainers {
+		if e.Name == ephemeral {
+			target = e.TargetContainerName
+		}
+	}
+	if target == "" || w.pod.Spec.HostPID {
+		return "", nil
+	}
+	list, err := w.p.d.Runtime.List(ctx, w.uid)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range list {
+		if c.Name == target && c.State == runtime.StateRunning {
+			return fmt.Sprintf("/proc/%d/ns/pid", c.Pid), nil
+		}
+	}
+	return "", &oci.Error{Kind: oci.ErrConfig, Text: fmt.Sprintf("unable to find target container %q", target)}
 }
 
 // environment looks up what the container's variables refer to.

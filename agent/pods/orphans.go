@@ -23,7 +23,7 @@ func (p *Pods) admit(w *worker) error {
 			n++
 		}
 	}
-	if p.sweeping == w.uid {
+	if p.sweeping[w.uid] {
 		return fmt.Errorf("what is left of an earlier pod with the UID %s is being removed", w.uid)
 	}
 	if p.cfg.MaxPods > 0 && n >= p.cfg.MaxPods {
@@ -61,24 +61,34 @@ func (p *Pods) warnClamped(pod *v1.Pod, c *v1.Container) {
 	}
 }
 
+// orphanTime bounds the removal of one orphan.
+const orphanTime = 30 * time.Second
+
 // removeOrphan removes an object of uid unless that has a record, readable or
 // not, or is about to get one. A pod of this UID that comes meanwhile is not
 // admitted before remove returns, so what it makes is not taken from it.
-func (p *Pods) removeOrphan(uid string, remove func() error) error {
+// What hangs is given up after orphanTime, for the sake of the others.
+func (p *Pods) removeOrphan(ctx context.Context, uid string, remove func(context.Context) error) error {
 	p.mu.Lock()
-	if p.workers[uid] != nil || p.unreadable[uid] {
+	switch {
+	case p.workers[uid] != nil || p.unreadable[uid]:
 		p.mu.Unlock()
 		return nil
+	case p.sweeping[uid]:
+		p.mu.Unlock()
+		return fmt.Errorf("the directory of pod %s, which was never accepted or is gone, is still being removed", uid)
 	}
-	p.sweeping = uid
+	p.sweeping[uid] = true
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
-		p.sweeping = ""
+		delete(p.sweeping, uid)
 		p.mu.Unlock()
 		p.wake(uid)
 	}()
-	return remove()
+	ctx, cancel := context.WithTimeout(ctx, orphanTime)
+	defer cancel()
+	return remove(ctx)
 }
 
 // sweepOrphans removes what has no record, each time it is asked and once at
@@ -124,7 +134,7 @@ func (p *Pods) sweep(ctx context.Context) error {
 		if c.Pod.UID == "" {
 			continue
 		}
-		if err := p.removeOrphan(c.Pod.UID, func() error {
+		if err := p.removeOrphan(ctx, c.Pod.UID, func(ctx context.Context) error {
 			p.d.Logger.Info("removing an orphaned container", "pod", c.Pod.Namespace+"/"+c.Pod.Name, "uid", c.Pod.UID, "container", c.Name, "id", c.ID)
 			return p.d.Runtime.Delete(ctx, c.ID)
 		}); err != nil {
@@ -135,11 +145,11 @@ func (p *Pods) sweep(ctx context.Context) error {
 	for _, kind := range []struct {
 		name   string
 		list   func() ([]string, error)
-		remove func(uid string) error
+		remove func(ctx context.Context, uid string) error
 	}{
-		{"network attachment", func() ([]string, error) { return p.d.Network.Attached(ctx) }, func(uid string) error { return p.d.Network.Detach(ctx, uid) }},
-		{"sandbox", func() ([]string, error) { return p.d.Sandboxes.List(ctx) }, func(uid string) error { return p.d.Sandboxes.Remove(ctx, uid) }},
-		{"cgroup", p.d.Cgroups.Pods, p.d.Cgroups.RemovePod},
+		{"network attachment", func() ([]string, error) { return p.d.Network.Attached(ctx) }, p.d.Network.Detach},
+		{"sandbox", func() ([]string, error) { return p.d.Sandboxes.List(ctx) }, p.d.Sandboxes.Remove},
+		{"cgroup", p.d.Cgroups.Pods, func(_ context.Context, uid string) error { return p.d.Cgroups.RemovePod(uid) }},
 	} {
 		uids, err := kind.list()
 		if err != nil {
@@ -150,9 +160,9 @@ func (p *Pods) sweep(ctx context.Context) error {
 			if busy[uid] {
 				continue
 			}
-			errs = append(errs, p.removeOrphan(uid, func() error {
+			errs = append(errs, p.removeOrphan(ctx, uid, func(ctx context.Context) error {
 				p.d.Logger.Info("removing an orphaned "+kind.name, "uid", uid)
-				return kind.remove(uid)
+				return kind.remove(ctx, uid)
 			}))
 		}
 	}
@@ -180,7 +190,9 @@ func (p *Pods) sweepLogs(ctx context.Context) error {
 	var errs []error
 	for _, id := range open {
 		if !there[id] {
-			errs = append(errs, p.d.Logs.Close(ctx, id))
+			lctx, cancel := context.WithTimeout(ctx, orphanTime)
+			errs = append(errs, p.d.Logs.Close(lctx, id))
+			cancel()
 		}
 	}
 	return errors.Join(errs...)

@@ -28,13 +28,15 @@ type Pods struct {
 	// unreadable are the UIDs of records that could not be read: their pods
 	// are neither run nor removed.
 	unreadable map[string]bool
-	sweeping   string     // the UID of which an orphan is being removed
-	qos        sync.Mutex // held while the burstable pods' sum is made and set
-	running    sync.WaitGroup
-	pings      chan struct{}
-	starts     slots
-	ready      chan struct{} // closed when all recorded pods were looked at
-	clamped    sync.Once
+	// sweeping are the UIDs of which something without a record is being removed,
+	// or is to be: pods of theirs are not admitted.
+	sweeping map[string]bool
+	qos      sync.Mutex // held while the burstable pods' sum is made and set
+	running  sync.WaitGroup
+	pings    chan struct{}
+	starts   slots
+	ready    chan struct{} // closed when all recorded pods were looked at
+	clamped  sync.Once
 }
 
 // New opens the store below cfg.StateDir.
@@ -45,7 +47,7 @@ func New(cfg Config, d Deps) (*Pods, error) {
 	}
 	return &Pods{
 		cfg: cfg, d: d, store: store, addrs: newAddresses(),
-		workers: map[string]*worker{}, unreadable: map[string]bool{},
+		workers: map[string]*worker{}, unreadable: map[string]bool{}, sweeping: map[string]bool{},
 		pings:  make(chan struct{}),
 		ready:  make(chan struct{}),
 		starts: make(slots, startsPerCPU*goruntime.NumCPU()),
@@ -105,11 +107,12 @@ func (p *Pods) takeUp(ctx context.Context) error {
 	if err := p.noteUnreadable(records, leftovers); err != nil {
 		return err
 	}
+	p.mu.Lock()
 	for _, uid := range leftovers {
-		if err := p.clearLeftover(ctx, uid); err != nil {
-			p.d.Logger.Warn("cannot remove what is left of a pod", "uid", uid, "err", err)
-		}
+		p.sweeping[uid] = true
+		p.running.Go(func() { p.clearLeftover(ctx, uid) })
 	}
+	p.mu.Unlock()
 	var known []runtime.ContainerRef
 	for _, r := range records {
 		for name, c := range r.Facts.Containers {
@@ -169,12 +172,29 @@ func (p *Pods) noteUnreadable(records []record.Entry, leftovers []string) error 
 }
 
 // clearLeftover removes the directory of a pod that was never accepted, or
-// whose removal was cut.
-func (p *Pods) clearLeftover(ctx context.Context, uid string) error {
-	if err := p.d.Volumes.Teardown(ctx, p.store.Dir(uid)); err != nil {
-		return err
+// whose removal was cut, however often that takes. Nobody waits for it but a pod
+// of the same UID.
+func (p *Pods) clearLeftover(ctx context.Context, uid string) {
+	for retry := retryMin; ctx.Err() == nil; retry = min(2*retry, retryMax) {
+		sctx, cancel := context.WithTimeout(ctx, stepTimeout)
+		err := p.d.Volumes.Teardown(sctx, p.store.Dir(uid))
+		cancel()
+		if err == nil {
+			err = p.store.Remove(uid)
+		}
+		if err == nil {
+			p.mu.Lock()
+			delete(p.sweeping, uid)
+			p.mu.Unlock()
+			p.wake(uid)
+			return
+		}
+		p.d.Logger.Warn("cannot remove what is left of a pod yet", "uid", uid, "err", err)
+		select {
+		case <-time.After(retry):
+		case <-ctx.Done():
+		}
 	}
-	return p.store.Remove(uid)
 }
 
 // holdsAddresses tells whether a pod with these facts still needs its addresses:

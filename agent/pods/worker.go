@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/davit-agent/davit/agent/lifecycle"
+	"github.com/davit-agent/davit/agent/lifecycle/mutable"
 	"github.com/davit-agent/davit/agent/pods/record"
 	"github.com/davit-agent/davit/runtime"
 )
@@ -244,21 +245,31 @@ func (w *worker) look(ctx context.Context) (lifecycle.Input, error) {
 	return lifecycle.Input{Pod: w.pod, Facts: w.facts, Seen: seen, Now: now}, nil
 }
 
-// noteDeletion marks the pod for deletion once its source has synced without it.
+// noteDeletion marks the pod for deletion once that was asked for, or its source
+// has synced without it.
 func (w *worker) noteDeletion(now time.Time) {
-	if w.facts.Deletion != nil {
-		return
-	}
-	reason := "the source no longer has the pod"
-	if want, ok := w.p.d.Source.Get(w.uid); ok && edited(w.pod, want.Pod) {
-		// The manifest names its UID itself. Other edits come as another UID.
-		reason = "the pod's manifest was edited"
-	} else if w.p.d.Source.Keep(w.uid, w.pod.Namespace, w.pod.Name, w.origin) {
-		return
-	}
 	grace := 30 * time.Second // core/v1 DefaultTerminationGracePeriodSeconds
 	if s := w.pod.Spec.TerminationGracePeriodSeconds; s != nil {
 		grace = time.Duration(*s) * time.Second
+	}
+	want, ok := w.p.d.Source.Get(w.uid)
+	asked := ok && want.Pod.DeletionTimestamp != nil
+	if asked && want.Pod.DeletionGracePeriodSeconds != nil {
+		grace = time.Duration(*want.Pod.DeletionGracePeriodSeconds) * time.Second
+	}
+	var reason string
+	switch d := w.facts.Deletion; {
+	case d != nil && (!asked || grace >= d.Grace): // asked for again only to make it shorter
+		return
+	case asked:
+		reason = "the pod's deletion was asked for"
+	case ok && edited(w.pod, want.Pod):
+		// The manifest names its UID itself. Other edits come as another UID.
+		reason = "the pod's manifest was edited"
+	case w.p.d.Source.Keep(w.uid, w.pod.Namespace, w.pod.Name, w.origin):
+		return
+	default:
+		reason = "the source no longer has the pod"
 	}
 	w.facts = lifecycle.RequestDeletion(w.facts, grace, reason, now)
 	w.log.Info("pod is to be deleted", "why", reason, "origin", w.origin, "grace", grace)
@@ -270,7 +281,7 @@ func (w *worker) follow() {
 	if !ok || edited(w.pod, want.Pod) {
 		return
 	}
-	pod, changed := lifecycle.Update(w.pod, want.Pod)
+	pod, changed := mutable.Merge(w.pod, want.Pod)
 	if !changed {
 		return
 	}

@@ -74,7 +74,7 @@ func (l *line) explain(ctx context.Context, to netip.AddrPort, err error) error 
 	switch {
 	case errors.As(err, &call) && call.Syscall == "connect":
 		said.Err = call
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(ctx.Err(), context.DeadlineExceeded):
 		said.Err = os.ErrDeadlineExceeded
 	case ctx.Err() != nil: // whoever wanted the connection has given up
 		said.Err = ctx.Err()

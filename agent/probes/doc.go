@@ -30,6 +30,8 @@
 //   - The first probe of an attempt runs when initialDelaySeconds have passed since
 //     its start (kubelet's ticks are not tied to that: up to a period later).
 //     Readiness and liveness run as soon as the container has started.
+//   - Results in a row are counted within an attempt. (kubelet's row goes on over a
+//     restart of the container, so that one failure can be the third.)
 //   - Attempts that are older than this process are probed after a random part of
 //     their period, so that a thousand probes do not run at once after a restart.
 //   - A probe that could not be made (the namespace is gone, the command is not
@@ -38,9 +40,10 @@
 //     statement about the container. All else that goes wrong is a failure.
 //   - Network probes are dialled from the pod's own network namespace, see Dialer.
 //     What "host" names is looked up as the node does it and dialled from there.
-//   - Connections are closed the ordinary way: with a FIN, no wait, and no linger.
-//     TIME_WAIT stays in the pod's own namespace, so no probe takes ports away
-//     from the node or from another pod.
+//   - Connections are closed the ordinary way: with a FIN and without linger.
+//     kubelet sets SO_LINGER to 1 s, which is meant to shorten TIME_WAIT; on Linux
+//     6.18 it does not, and close waits. TIME_WAIT stays in the pod's own namespace,
+//     so that no probe takes ports away from the node or from another pod.
 //   - A stopping container is only asked for its readiness.
 //   - One timer a probe, at the time when it is due, and none while it waits for
 //     the startup probe. There is no poll.

@@ -133,6 +133,13 @@ func TestHTTP(t *testing.T) {
 		}
 		return []netip.Addr{netip.MustParseAddr("::ffff:127.0.0.1")}, nil
 	}
+	dial := w.dial
+	w.dial = func(ctx context.Context, uid string, addr netip.AddrPort) (net.Conn, error) {
+		if addr.Addr().Is4In6() {
+			t.Errorf("dialled %s", addr)
+		}
+		return dial(ctx, uid, addr)
+	}
 	other := httptest.NewServer(clinic(""))
 	t.Cleanup(other.Close)
 	server := httptest.NewServer(clinic(other.URL))
@@ -257,9 +264,12 @@ func TestConnectionsEnd(t *testing.T) {
 	server.Start()
 	t.Cleanup(server.Close)
 	w.expect(t, asks(httpGet(nil)).at(portOfServer(t, server.URL)), success, "ok")
-	for s := range states {
-		if s == http.StateClosed {
-			break
+	for closed, late := false, time.After(time.Minute); !closed; {
+		select {
+		case s := <-states:
+			closed = s == http.StateClosed
+		case <-late:
+			t.Fatal("the connection outlives its probe")
 		}
 	}
 
@@ -309,6 +319,19 @@ func TestTCP(t *testing.T) {
 		return nil, fmt.Errorf("connecting: %w", ctx.Err())
 	}
 	w.expect(t, s, failure, "dial tcp 127.0.0.1:PORT: i/o timeout")
+
+	// What is said once nobody wants the connection any more is no fault.
+	w.dial = func(ctx context.Context, _ string, _ netip.AddrPort) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, errors.New("never mind")
+	}
+	w.expect(t, s, failure, "dial tcp 127.0.0.1:PORT: i/o timeout")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	line := w.line(s)
+	if _, err := line.dial(ctx, "tcp", "127.0.0.1:1"); !errors.Is(err, context.Canceled) || line.broken() != nil {
+		t.Errorf("cancelled: %v, %v", err, line.broken())
+	}
 }
 
 // What is wrong on this side says nothing about the pod, whatever the probe.
@@ -322,13 +345,14 @@ func TestOwnFault(t *testing.T) {
 		dials++
 		return nil, fmt.Errorf("pod %s has no sandbox", uid)
 	}
-	for _, p := range []*v1.Probe{httpGet(nil), tcpSocket(""), grpcProbe("")} {
-		dials = 0
+	for i, p := range []*v1.Probe{httpGet(nil), tcpSocket(""), grpcProbe("")} {
 		start := time.Now()
 		found, message := w.probe(t.Context(), asks(p).at(80))
-		if found != errored || message != "Readiness probe errored and resulted in unknown state: pod u has no sandbox" || dials != 3 {
-			t.Errorf("%v: %v %q after %d dials", p.ProbeHandler, found, message, dials)
+		mu.Lock()
+		if found != errored || message != "Readiness probe errored and resulted in unknown state: pod u has no sandbox" || dials != 3*(i+1) {
+			t.Errorf("%v: %v %q after %d dials in all", p.ProbeHandler, found, message, dials)
 		}
+		mu.Unlock()
 		if took := time.Since(start); took > 20*time.Second { // timeouts are 30 s
 			t.Errorf("%v: waited %s for nothing", p.ProbeHandler, took)
 		}
@@ -372,7 +396,10 @@ func TestFromInside(t *testing.T) {
 	w.expect(t, asks(tcpSocket("")).at(1), failure, "dial tcp 127.0.0.1:PORT: connect: connection refused")
 	w.expect(t, asks(tcpSocket("192.0.2.1")).at(1), failure, "dial tcp 192.0.2.1:PORT: connect: network is unreachable")
 	w.expect(t, asks(grpcProbe("")).at(1).within(1), failure, `timeout: failed to connect service "127.0.0.1:PORT" within 1s: context deadline exceeded`)
-	path = filepath.Join(dir, "gone")
+	w = newWard(t)
+	w.dial = func(ctx context.Context, _ string, addr netip.AddrPort) (net.Conn, error) {
+		return ns.DialTCP(ctx, filepath.Join(dir, "gone"), addr)
+	}
 	if a := w.try(t.Context(), asks(httpGet(nil)).at(port)); a.verdict != unknown || a.err == nil {
 		t.Errorf("without a namespace: %+v", a)
 	}

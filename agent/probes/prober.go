@@ -37,7 +37,8 @@ type Dialer interface {
 // Recorder takes what is told in events.
 type Recorder interface {
 	// Event is called with kubelet's reasons (Unhealthy, ProbeWarning) and
-	// messages, for each probe that did not succeed, and must not block.
+	// messages, for each probe that did not plainly succeed, which may be one each
+	// period for as long as the container lives; and must not block.
 	Event(pod *v1.Pod, container, eventType, reason, message string)
 }
 
@@ -263,6 +264,10 @@ func (p *Prober) run(ctx context.Context, t *patient, a *attempt, k kind) {
 // turn probes once and takes in what was found.
 func (p *Prober) turn(ctx context.Context, t *patient, a *attempt, k kind) {
 	p.mu.Lock()
+	if turn, _ := a.vitals.next(k); turn != running {
+		p.mu.Unlock()
+		return
+	}
 	s := subject{pod: t.pod, ip: t.ip, container: a.container, id: a.vitals.id, kind: k, spec: probeOf(a.container, k)}
 	p.mu.Unlock()
 	found, message := p.probe(ctx, s)

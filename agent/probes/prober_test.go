@@ -178,6 +178,11 @@ func TestRhythm(t *testing.T) {
 			}
 			// Equal desires change nothing, and do not disturb the rhythm.
 			w.Set(pod, ip, one(first))
+			turned := w.pods["u"].attempts["c"].turned
+			w.Set(pod, ip, one(first))
+			if w.pods["u"].attempts["c"].turned != turned {
+				t.Error("an equal desire is work")
+			}
 			w.Set(pod.DeepCopy(), ip, one(lifecycle.Probing{Container: "c", ID: "a", StartedAt: first.StartedAt, Started: true, Ready: step.want == "SR"}))
 		}
 		if want := []time.Duration{5e9, 15e9, 25e9, 35e9, 45e9, 55e9}; !slices.Equal(s.times, want) {
@@ -275,14 +280,20 @@ func TestStopping(t *testing.T) {
 		}
 		live := execProbe("3/10/1/1", "l")
 		live.TimeoutSeconds = 5
-		pod := podOf(v1.Container{Name: "c", LivenessProbe: live, ReadinessProbe: execProbe("0/2/1/1", "r")})
+		pod := podOf(v1.Container{Name: "c", LivenessProbe: live, ReadinessProbe: execProbe("0/2/1/1", "r")},
+			v1.Container{Name: "d", LivenessProbe: execProbe("30/10/1/1", "never")})
 		p := begin("a")
-		w.Set(pod, ip, one(p))
+		set := func() {
+			other := p
+			other.Container, other.ID = "d", "b"
+			w.Set(pod, ip, []lifecycle.Probing{p, other})
+		}
+		set()
 		if got := w.after(4 * time.Second); got != "SR" {
 			t.Errorf("before: %q", got)
 		}
 		p.Stopping = true
-		w.Set(pod, ip, one(p))
+		set()
 		if got := w.after(1500 * time.Millisecond); got != "SR" {
 			t.Errorf("while stopping: %q", got)
 		}
@@ -291,7 +302,7 @@ func TestStopping(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if asked["l"] != 1 || asked["r"] < 30 {
+		if asked["l"] != 1 || asked["r"] < 30 || asked["never"] != 0 {
 			t.Errorf("asked %v", asked)
 		}
 		w.Set(pod, ip, nil)

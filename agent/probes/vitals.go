@@ -42,10 +42,9 @@ type vital struct {
 	successes int // in a row that count as one
 	failures  int
 
-	value outcome   // the last that counted
-	last  outcome   // the last of all, and
-	run   int       // how often in a row
-	due   time.Time // the next
+	last outcome   // and
+	run  int       // how often in a row
+	due  time.Time // the next
 }
 
 // vitals is what the probes of one attempt have come to. It is a value: the
@@ -53,6 +52,7 @@ type vital struct {
 type vitals struct {
 	id       string
 	started  bool
+	ready    bool // by its readiness probe
 	stopping bool
 	failed   *lifecycle.Unhealthy
 	probes   [kinds]vital
@@ -61,7 +61,10 @@ type vitals struct {
 // newVitals begins with what is recorded of an attempt. spread is asked, for
 // each probe, how much of its period to wait before the first.
 func newVitals(c *v1.Container, p lifecycle.Probing, now time.Time, spread func(period time.Duration) time.Duration) vitals {
-	v := vitals{id: p.ID, started: p.Started || c.StartupProbe == nil, stopping: p.Stopping}
+	v := vitals{
+		id: p.ID, started: p.Started || c.StartupProbe == nil,
+		ready: p.Ready || c.ReadinessProbe == nil, stopping: p.Stopping,
+	}
 	// Times are reckoned from now, which may carry a monotonic clock: setting the
 	// other one back must not stop the probes.
 	age := max(now.Sub(p.StartedAt), 0)
@@ -76,11 +79,6 @@ func newVitals(c *v1.Container, p lifecycle.Probing, now time.Time, spread func(
 			successes: int(max(spec.SuccessThreshold, 1)), failures: int(max(spec.FailureThreshold, 1)),
 			due: now.Add(max(time.Duration(spec.InitialDelaySeconds)*time.Second-age, spread(period), 0)),
 		}
-	}
-	v.probes[liveness].value = healthy
-	v.probes[readiness].value = unhealthy
-	if p.Ready {
-		v.probes[readiness].value = healthy
 	}
 	return v
 }
@@ -143,11 +141,12 @@ func (v *vitals) fold(k kind, o outcome, message string, now time.Time) (changed
 		return false
 	}
 	was := v.health()
-	p.value = o
 	switch {
+	case k == readiness:
+		v.ready = o == healthy
 	case k == startup && o == healthy:
 		v.start(now)
-	case k != readiness && o == unhealthy:
+	case o == unhealthy:
 		v.failed = &lifecycle.Unhealthy{Probe: map[kind]string{startup: "startup", liveness: "liveness"}[k], Message: message, At: now}
 	}
 	return v.health() != was
@@ -162,8 +161,5 @@ func (v *vitals) start(now time.Time) {
 }
 
 func (v *vitals) health() lifecycle.Health {
-	return lifecycle.Health{
-		ID: v.id, Started: v.started, Failed: v.failed,
-		Ready: v.started && (!v.probes[readiness].wanted || v.probes[readiness].value == healthy),
-	}
+	return lifecycle.Health{ID: v.id, Started: v.started, Ready: v.started && v.ready, Failed: v.failed}
 }

@@ -21,7 +21,8 @@ const defaultContainer = "kubectl.kubernetes.io/default-container"
 func choose(pod *v1.Pod, name string) (chosen, notice string, fail *failure) {
 	mains, inits := names(pod.Spec.Containers), names(pod.Spec.InitContainers)
 	if name != "" {
-		if !slices.Contains(mains, name) && !slices.Contains(inits, name) {
+		ephemeral := func(c v1.EphemeralContainer) bool { return c.Name == name }
+		if !slices.Contains(mains, name) && !slices.Contains(inits, name) && !slices.ContainsFunc(pod.Spec.EphemeralContainers, ephemeral) {
 			return "", "", badRequest("container %s is not valid for pod %s, %s", name, pod.Name, choices(mains, inits))
 		}
 		return name, "", nil

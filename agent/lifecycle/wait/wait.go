@@ -30,6 +30,8 @@ const (
 	Init         Cause = "Init"         // an init container or sidecar before it is not that far
 	Hook         Cause = "Hook"         // its postStart hook runs
 	Unhealthy    Cause = "Unhealthy"    // it is stopped for a failed probe or postStart hook
+	Stuck        Cause = "Stuck"        // its process, its shim or its OCI runtime hangs
+	Cleanup      Cause = "Cleanup"      // what is left of it cannot be removed
 	Probe        Cause = "Probe"        // its startup or readiness probe has not succeeded
 )
 
@@ -93,6 +95,10 @@ func (w Wait) Sentence() string {
 		return who + " does not keep running: " + w.Detail
 	case Init:
 		return fmt.Sprintf("%s waits: %s", who, w.Detail)
+	case Stuck:
+		return who + " is stuck: " + w.Detail
+	case Cleanup:
+		return who + " cannot be cleaned up: " + w.Detail
 	case Hook, Probe:
 		return who + " is not ready: " + w.Detail
 	}

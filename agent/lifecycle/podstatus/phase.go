@@ -1,4 +1,4 @@
-package conditions
+package podstatus
 
 import (
 	v1 "k8s.io/api/core/v1"

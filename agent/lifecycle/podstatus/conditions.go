@@ -1,4 +1,4 @@
-package conditions
+package podstatus
 
 import (
 	"fmt"
@@ -15,9 +15,12 @@ import (
 // Input is what conditions follow from.
 type Input struct {
 	Pod *v1.Pod
-	// Status holds the phase and the statuses of init containers and main
-	// containers, each in the order of the spec.
+	// Status holds the statuses of init containers and main containers, each in
+	// the order of the spec.
 	Status *v1.PodStatus
+	// Phase is what the conditions are of: another than Status has for a pod that
+	// was stopped before it got anywhere.
+	Phase  v1.PodPhase
 	Before []v1.PodCondition // as last reported
 	// Sandbox: the pod's sandbox is set up.
 	Sandbox bool
@@ -47,9 +50,9 @@ func Ours(t v1.PodConditionType) bool {
 	return false
 }
 
-// Of returns the pod's conditions: those of others as they are, then the node's
+// Conditions returns the pod's conditions: those of others as they are, then the node's
 // in kubelet's order.
-func Of(in Input) []v1.PodCondition {
+func Conditions(in Input) []v1.PodCondition {
 	var cs []v1.PodCondition
 	for _, c := range in.Pod.Status.Conditions {
 		if !Ours(c.Type) {
@@ -60,7 +63,7 @@ func Of(in Input) []v1.PodCondition {
 		cs = slices.DeleteFunc(cs, func(c v1.PodCondition) bool { return c.Type == v1.DisruptionTarget })
 	}
 	others := cs
-	ready := containersReady(in.Pod, in.Status)
+	ready := containersReady(in)
 	add := func(t v1.PodConditionType, c v1.PodCondition) {
 		c.Type = t
 		c.ObservedGeneration = in.Pod.Generation
@@ -74,6 +77,7 @@ func Of(in Input) []v1.PodCondition {
 	add(v1.PodScheduled, is(true))
 	if mayRestartAll(in.Pod) {
 		add(v1.AllContainersRestarting, restartingAll(in))
+		cs[len(cs)-1].ObservedGeneration = 0 // as kubelet has it
 	}
 	if in.Disrupted != "" {
 		add(v1.DisruptionTarget, v1.PodCondition{Status: v1.ConditionTrue, Reason: "TerminationByKubelet", Message: in.Disrupted})
@@ -83,9 +87,9 @@ func Of(in Input) []v1.PodCondition {
 
 func restartingAll(in Input) v1.PodCondition {
 	switch {
-	case in.Status.Phase == v1.PodSucceeded:
+	case in.Phase == v1.PodSucceeded:
 		return isNot(reasonPodCompleted, "")
-	case in.Status.Phase == v1.PodFailed:
+	case in.Phase == v1.PodFailed:
 		return isNot(reasonPodFailed, "")
 	case in.RestartingAll:
 		return v1.PodCondition{Status: v1.ConditionTrue, Reason: "RestartAllContainersStarted", Message: "container exited with restart policy rule"}
@@ -123,7 +127,7 @@ func transition(in Input, c v1.PodCondition) metav1.Time {
 
 func initialized(in Input) v1.PodCondition {
 	pod, s := in.Pod, in.Status
-	if s.Phase == v1.PodSucceeded {
+	if in.Phase == v1.PodSucceeded {
 		return v1.PodCondition{Status: v1.ConditionTrue, Reason: reasonPodCompleted}
 	}
 	for _, c := range s.ContainerStatuses {
@@ -148,8 +152,9 @@ func initialized(in Input) v1.PodCondition {
 	return is(true)
 }
 
-func containersReady(pod *v1.Pod, s *v1.PodStatus) v1.PodCondition {
-	switch s.Phase {
+func containersReady(in Input) v1.PodCondition {
+	pod, s := in.Pod, in.Status
+	switch in.Phase {
 	case v1.PodSucceeded:
 		return isNot(reasonPodCompleted, "")
 	case v1.PodFailed:

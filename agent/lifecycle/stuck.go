@@ -1,0 +1,38 @@
+package lifecycle
+
+import (
+	"strings"
+
+	v1 "k8s.io/api/core/v1"
+
+	"github.com/davit-agent/davit/agent/lifecycle/wait"
+)
+
+// stuck returns what hangs of the pod: containers, in the order they were seen,
+// and the last step of its end that failed.
+func stuck(in Input) []wait.Wait {
+	var ws []wait.Wait
+	for _, c := range in.Seen.Containers {
+		if c.Stuck != "" {
+			ws = append(ws, wait.Wait{Cause: wait.Stuck, Container: c.Name, Detail: c.Stuck})
+		}
+	}
+	if x := in.Facts.Cleanup; x != nil {
+		ws = append(ws, wait.Wait{Cause: wait.Cleanup, Detail: x.Message, Tries: x.Count})
+	}
+	return ws
+}
+
+// setStuck tells of it where the status has no other message: kubelet has no
+// place for it.
+func setStuck(in Input, s *v1.PodStatus) {
+	ws := stuck(in)
+	if len(ws) == 0 || s.Message != "" {
+		return
+	}
+	texts := make([]string, len(ws))
+	for i, w := range ws {
+		texts[i] = w.Sentence()
+	}
+	s.Message = strings.Join(texts, "; ")
+}
