@@ -139,9 +139,15 @@ func (c *Client) handle(msg *events.Envelope) {
 	}
 }
 
-// sawExit notes an exit and wakes whoever looks after the pod.
+// sawExit notes an exit and wakes whoever looks after the pod. A task that was
+// removed before it was ever meant to run, and made again, has an exit of its own,
+// which is of no interest.
 func (c *Client) sawExit(id string, code uint32, at time.Time) {
-	e, _ := c.table.Get(id)
+	e, ok := c.table.Get(id)
+	if m := c.marks.Get(id); ok && e.State != runtime.StateExited && (e.State == runtime.StateCreated && m == nil || m != nil && at.Before(m.At)) {
+		c.wakes.Add(e.Pod.UID)
+		return
+	}
 	_, uid, ok := c.table.Exited(id, exitOf(code, at, e.Cgroup))
 	if !ok {
 		uid = "" // one that this process has not listed yet

@@ -65,6 +65,12 @@ const (
 	// stillbirth is how long a task that the daemon has and the shim does not
 	// may take to appear there; the shim gives up when its daemon dies.
 	stillbirth = 2 * time.Second
+	// halfMade is how long a making of the same task may take that was asked for
+	// by somebody who was killed meanwhile: the daemon goes on with it.
+	halfMade = 10 * time.Second
+	// rollback is how long the daemon may take to remove a task whose making was
+	// cut because who asked for it was killed; it has 5 s for one call to a shim.
+	rollback = 8 * time.Second
 )
 
 // errStillborn is the fate of a task whose making was cut by the daemon's death.
@@ -130,6 +136,7 @@ func (c *Client) createTask(ctx context.Context, e known.Entry) error {
 		}
 		return fmt.Errorf("reading task: %w", err)
 	}
+	patience := time.Now().Add(halfMade)
 	for try, again := 0, false; ; try++ {
 		group, abandoned, err := c.groups.Enter(ctx, e.ID, again)
 		if err != nil {
@@ -152,6 +159,14 @@ func (c *Client) createTask(ctx context.Context, e known.Entry) error {
 		switch {
 		case err == nil, errdefs.IsAlreadyExists(err), errors.Is(err, runtime.ErrUnavailable):
 			return err
+		case fault.UnderWay(err) && time.Now().After(patience):
+			return fmt.Errorf("making task: %w", err) // worth another try by the caller
+		case fault.UnderWay(err):
+			try--
+			if err := pause(ctx, stillbirth/20); err != nil {
+				return err
+			}
+			continue
 		case (again || fault.Remains(err)) && try < startTries:
 			c.log.Info("making a task failed for what was there before, trying again",
 				"container", e.ID, "group", group, "error", err)
@@ -162,6 +177,16 @@ func (c *Client) createTask(ctx context.Context, e known.Entry) error {
 			return fmt.Errorf("%w: %w", runtime.ErrNotFound, err)
 		}
 		return fault.Start(err)
+	}
+}
+
+// pause waits for d, or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -194,16 +219,23 @@ func (c *Client) regroup(ctx context.Context, e known.Entry, group string) error
 	return err
 }
 
-// resume starts the task that is already there, or says how it fares.
+// resume starts the task that is already there, or says how it fares. One that was
+// never meant to be started yet may be one that the daemon is about to remove: it
+// is started when that would have happened.
 func (c *Client) resume(ctx context.Context, id string) error {
-	for deadline := time.Now().Add(stillbirth); ; {
+	began, meant := time.Now(), c.marks.Get(id) != nil
+	for deadline := began.Add(stillbirth); ; {
 		resp, err := c.client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id})
 		err = fault.Classify(err)
 		switch {
-		case err == nil && resp.Process.Status == tasktypes.Status_CREATED:
+		case err == nil && resp.Process.Status == tasktypes.Status_CREATED && (meant || time.Since(began) > rollback):
 			return c.startTask(ctx, id)
-		case err == nil && resp.Process.Status == tasktypes.Status_STOPPED:
+		case err == nil && resp.Process.Status == tasktypes.Status_CREATED:
+			deadline = time.Now().Add(stillbirth)
+		case err == nil && resp.Process.Status == tasktypes.Status_STOPPED && meant:
 			return runtime.ErrExited
+		case err == nil && resp.Process.Status == tasktypes.Status_STOPPED:
+			return errStillborn
 		case err == nil && resp.Process.Status != tasktypes.Status_UNKNOWN:
 			return nil
 		case err != nil && !errdefs.IsNotFound(err) && !fault.ShimGone(err):
@@ -211,10 +243,8 @@ func (c *Client) resume(ctx context.Context, id string) error {
 		case time.Now().After(deadline):
 			return errStillborn
 		}
-		select {
-		case <-time.After(stillbirth / 20):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := pause(ctx, stillbirth/20); err != nil {
+			return err
 		}
 	}
 }

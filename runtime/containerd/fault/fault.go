@@ -87,3 +87,13 @@ func ProcessEnded(err error) bool {
 func Remains(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "container with given ID already exists")
 }
+
+// UnderWay says whether err of making a task means that the daemon is about to
+// make it already: its directory is there and its task is not.
+func UnderWay(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := err.Error()
+	return strings.Contains(text, "mkdir ") && strings.Contains(text, "/io.containerd.runtime.v2.task/") && strings.Contains(text, ": file exists")
+}

@@ -18,6 +18,7 @@ func TestClassification(t *testing.T) {
 		shim
 		remains
 		ended
+		underWay
 	)
 	for _, tc := range []struct {
 		code codes.Code
@@ -31,6 +32,8 @@ func TestClassification(t *testing.T) {
 		{codes.Unknown, "failed to start shim: make new connection: dial unix /run/containerd/s/x: connect: connection refused: unknown", shim},
 		{codes.Unknown, `failed to create shim task: OCI runtime create failed: runc create failed: error mounting "/x": connect: connection refused: unknown`, fine},
 		{codes.Unknown, "failed to create shim task: OCI runtime create failed: container with given ID already exists: unknown", remains},
+		{codes.Unknown, "failed to start shim: mkdir /run/containerd/io.containerd.runtime.v2.task/davit/0123: file exists: unknown", underWay},
+		{codes.Unknown, `failed to create shim task: OCI runtime create failed: runc create failed: mkdir /x: file exists: unknown`, fine},
 		{codes.NotFound, "process already finished: not found", ended},
 		{codes.InvalidArgument, "bad", fine},
 	} {
@@ -39,7 +42,7 @@ func TestClassification(t *testing.T) {
 		again := Classify(err)
 		for _, err := range []error{err, again} {
 			got := map[int]bool{
-				daemon: errors.Is(err, runtime.ErrUnavailable), shim: ShimGone(err), remains: Remains(err), ended: ProcessEnded(err),
+				daemon: errors.Is(err, runtime.ErrUnavailable), shim: ShimGone(err), remains: Remains(err), ended: ProcessEnded(err), underWay: UnderWay(err),
 			}
 			for kind, is := range got {
 				if is != (kind == tc.want) {
@@ -51,7 +54,7 @@ func TestClassification(t *testing.T) {
 	if err := Classify(status.Error(codes.NotFound, "x")); !errdefs.IsNotFound(err) {
 		t.Errorf("not found became %v", err)
 	}
-	if Classify(nil) != nil || ShimGone(nil) || Remains(nil) || ProcessEnded(nil) {
+	if Classify(nil) != nil || ShimGone(nil) || Remains(nil) || ProcessEnded(nil) || UnderWay(nil) {
 		t.Error("no error is one")
 	}
 }
