@@ -8,6 +8,11 @@
 //	RequestDeletion(facts, grace, reason, now) Facts
 //	Status(Input) v1.PodStatus             what to report
 //	Explain(Input) Explanation             why, what next, how it got there
+//	Probings(pod, facts) []Probing         what is to be probed
+//
+// Beside it stand, pure as well, restart (who is run again, and when), retry
+// (failed steps), podstatus (phase and conditions out of container statuses),
+// mutable (what may change of a pod that runs) and wait (the words of waiting).
 //
 // There is no context, no clock and no IO here, and no argument is changed; the
 // worker in agent/pods turns the crank:
@@ -55,6 +60,16 @@
 //     wait for it (with kubelet they wait if they stand behind it in the spec).
 //   - Back-off is there to spare what will fail again. So it is cut short when
 //     what a step may have failed for want of (a ConfigMap, an image) changed.
+//   - A hook is no step either: OpHook begins it, Seen.Hooks tells how it ended,
+//     and until then postStart holds up what stands after its container and
+//     preStop the stop signal, within the one grace. A hook that an agent left
+//     behind is begun again by the next: at least once.
+//   - What probes have come to is folded into the attempt, so that a status
+//     after a restart of the agent is the one from before it. A liveness or
+//     startup probe that fails stops its container alone, with its own grace
+//     (the pod's, if nothing else of the pod goes on, as with kubelet).
+//   - A rule that restarts all containers (KEP-5532) starts a new Generation
+//     without a loss: Rounds tells the two apart.
 //   - An eviction is a fact, like a deletion, that the caller asks for (Evict).
 //   - All within one grace: main and init containers get the stop signal at
 //     once, sidecars one by one in reverse order when no main container runs,
@@ -66,10 +81,9 @@
 // CrashLoopBackOff shows from the exit on (kubelet: from its next sync, up to
 // 10 s later); ErrImagePull gives way to ImagePullBackOff after 5 s. A phase is
 // terminal when the last container is gone, which is what the API shows of
-// kubelet, too. What kubelet learns from the CRI only (status.user) is absent.
+// kubelet, too. test/oracle holds all of it to what a real kubelet reported.
 //
 // # Out of scope
 //
-// Probes, hooks, ephemeral containers, in-place resize, restart rules by exit
-// code: podspec refuses what is not built yet.
+// In-place resize, which podspec refuses; running probes and hooks.
 package lifecycle

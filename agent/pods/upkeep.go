@@ -24,6 +24,19 @@ type upkeep struct {
 	again   time.Time // when to try that again; zero: it worked
 	objects change    // of Objects, as the worker noticed it
 	images  change    // of Images
+	probed  bool      // what probes have come to has changed and is not on record yet
+}
+
+// healthChanged tells whether what probes have come to differs between two states
+// of a pod.
+func healthChanged(a, b lifecycle.Facts) bool {
+	for name, cf := range b.Containers {
+		before, now := a.Containers[name].Current, cf.Current
+		if now != nil && before != nil && now.ID == before.ID && (now.Probed.Started != before.Probed.Started || now.Probed.Ready != before.Probed.Ready) {
+			return true
+		}
+	}
+	return false
 }
 
 // change is when something was seen to have changed. A worker notices between

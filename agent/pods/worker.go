@@ -117,6 +117,12 @@ func (w *worker) turn(ctx context.Context) (next time.Time, gone bool) {
 		}
 		plan := lifecycle.Decide(in)
 		w.publish(in, nil)
+		if w.upkeep.probed { // nobody may hear of what the next process would not know
+			if err := w.flush(); err != nil {
+				w.log.Warn("cannot record what probes have come to", "err", err)
+			}
+			w.upkeep.probed = false
+		}
 		w.report(in)
 		w.looked()
 		w.p.d.Probes.Set(w.pod, w.podIP(), lifecycle.Probings(w.pod, w.facts))
@@ -241,6 +247,7 @@ func (w *worker) look(ctx context.Context) (lifecycle.Input, error) {
 	before := w.facts
 	w.facts = lifecycle.Observe(w.pod, w.facts, seen, now)
 	w.noteExits(before)
+	w.upkeep.probed = w.upkeep.probed || healthChanged(before, w.facts)
 	w.releaseImages()
 	return lifecycle.Input{Pod: w.pod, Facts: w.facts, Seen: seen, Now: now}, nil
 }
