@@ -1,6 +1,6 @@
 # Each target is a script in test/scripts that finds Go by itself, also where
 # sudo hides it. Variables given on the command line reach the scripts.
-.PHONY: help build run test test-long check bench cleanup vm-test
+.PHONY: help build run test test-long check bench cleanup goldens vm-test
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while read -r name text; do \
@@ -20,6 +20,9 @@ test-long: ## (root) the tests that take long: kill sweeps, fuzzing, soak
 
 check: ## gofmt, vet, staticcheck and the project's conventions
 	@test/scripts/check.sh
+
+goldens: ## (root) record anew what a real kubelet does; RUN=pattern: only some scenarios
+	@test/scripts/goldens.sh
 
 cleanup: ## (root) remove what an interrupted run left
 	@test/scripts/cleanup.sh
