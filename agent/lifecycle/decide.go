@@ -273,7 +273,9 @@ func (p *planner) create(m member, number uint32, why string) {
 // backedOff tells whether m's next attempt has to wait.
 func (p *planner) backedOff(m member, cf ContainerFacts) bool {
 	crash := time.Time{}
-	if cf.Current.in(p.f.Sandbox.Generation) {
+	// Who restarts all of its pod over and over backs off, too; those that were
+	// stopped for it do not.
+	if a := cf.Current; a.in(p.f.Sandbox.Generation) || a != nil && !p.f.Sandbox.lost(a) && a.stopBegan().IsZero() {
 		crash = cf.BackOff.Until
 	}
 	create := p.in.Seen.changes().Create(cf.Failure)

@@ -312,5 +312,11 @@ func TestRestartRules(t *testing.T) {
 			{exits("b", 0), "remove b/1", "Running i1=Completed(0)x1 a=runningx1 b=Completed(0)x1"},
 			{exits("a", 1), "remove a/1, teardown", "Failed i1=Completed(0)x1 a=Error(1)x1 b=Completed(0)x1"},
 		}},
+		{"all containers, over and over", with(newPod(never, "a", "b"), "a", rule(v1.ContainerRestartRuleActionRestartAllContainers)), []act{
+			{nil, "setup, create a/0, start a/0, create b/0, start b/0", ""},
+			{exits("a", 42), "stop b/0, remove a/0, remove b/0, create a/1, start a/1, create b/1, start b/1", ""},
+			{exits("a", 42), "stop b/1, remove a/1, remove b/1, create b/2, start b/2", "Running a=RestartingAllContainersx1 b=runningx2"},
+			{after(10 * time.Second), "create a/2, start a/2", "Running a=runningx2 b=runningx2"},
+		}},
 	})
 }

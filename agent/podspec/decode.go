@@ -159,8 +159,8 @@ func (d *decoder) object(n *strictyaml.Node, line int, found []strictyaml.Proble
 	}
 	o.setType()
 	same := n
-	if o.Pod != nil { // one that is looked into stays the pod that it is
-		same = n.Without("spec", "ephemeralContainers")
+	if o.Pod != nil { // what may be edited while it runs makes no other pod of it
+		same = n.Without("spec", "ephemeralContainers").Without("spec", "activeDeadlineSeconds")
 	}
 	sum := sha256.Sum256(same.JSON())
 	o.Digest = hex.EncodeToString(sum[:])

@@ -200,6 +200,9 @@ func TestDigest(t *testing.T) {
 	if got, p := Decode([]byte(same), "g"); len(p) > 0 || got[0].Digest != base[0].Digest {
 		t.Errorf("another layout gives another digest: %v", p)
 	}
+	if got, p := Decode([]byte(web+"  activeDeadlineSeconds: 60\n"), "f"); len(p) > 0 || got[0].Digest != base[0].Digest || *got[0].Pod.Spec.ActiveDeadlineSeconds != 60 {
+		t.Errorf("a deadline makes another pod of it, or is lost: %v %v", got, p)
+	}
 	debug := web + "  ephemeralContainers:\n  - {name: d, image: tools}\n"
 	if got, p := Decode([]byte(debug), "f"); len(p) > 0 || got[0].Digest != base[0].Digest || !strings.Contains(string(got[0].Source()), "tools") {
 		t.Errorf("an ephemeral container makes another pod of it, or is lost: %v %v", got, p)

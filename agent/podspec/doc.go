@@ -18,7 +18,7 @@
 // of what is written in the file (Object.Digest): neither the layout nor a
 // comment, nor a default that a newer davit fills in, makes another pod of it.
 // Nor do ephemeral containers, which are written into the manifest of a pod that
-// runs to look into it.
+// runs to look into it, nor its deadline, which may change while it runs.
 //
 // dnsPolicy ClusterFirst is taken; without configured DNS servers it means
 // Default, as for kubelet, and so it does with hostNetwork.

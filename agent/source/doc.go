@@ -33,7 +33,8 @@
 // digits, a hash of the content, the node and the file's path or the URL (other
 // digits than kubelet's, which hashes Go's internal types). Layout and comments
 // are not content, nor is what else stands in the file. An edit is a new pod under
-// the same name. A metadata.uid in the manifest is kept, as kubelet does; an edit
+// the same name, but for what may change of a pod that runs: its ephemeral
+// containers and its deadline. A metadata.uid in the manifest is kept, as kubelet does; an edit
 // then changes the pod under its UID, and what becomes of that is the reader's
 // decision. ConfigMaps, Secrets and Services keep their names.
 //

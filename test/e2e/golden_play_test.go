@@ -289,7 +289,7 @@ func (g *stage) follow(s *scenario.Scenario, f *feed, rec *golden.Recording) err
 // scenario: what only a control plane can do to a pod it has no way for.
 func playable(s *scenario.Scenario) bool {
 	return !slices.ContainsFunc(s.Script, func(a scenario.Action) bool {
-		return a.Condition != nil || a.Ephemeral != nil || a.Deadline != nil || a.Delete != nil && a.Delete.GracePeriodSeconds != nil
+		return a.Condition != nil || a.Delete != nil && a.Delete.GracePeriodSeconds != nil
 	})
 }
 
@@ -307,6 +307,12 @@ func (g *stage) act(s *scenario.Scenario, a scenario.Action) error {
 		return g.withdraw(s)
 	case a.Apply != nil:
 		return g.apply(s, *a.Apply)
+	case a.Deadline != nil: // those that may be edited while the pod runs
+		s.Pod.Spec.ActiveDeadlineSeconds = a.Deadline
+		return g.put(space(s)+".yaml", manifest(s))
+	case a.Ephemeral != nil:
+		s.Pod.Spec.EphemeralContainers = append(s.Pod.Spec.EphemeralContainers, *a.Ephemeral)
+		return g.put(space(s)+".yaml", manifest(s))
 	}
 	return fmt.Errorf("nothing is known of how to do %+v with manifests", a)
 }

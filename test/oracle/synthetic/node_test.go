@@ -401,12 +401,12 @@ func (v volumes) Setup(_ context.Context, pod *v1.Pod, dir string) (map[string]s
 	for _, x := range pod.Spec.Volumes {
 		out[x.Name] = filepath.Join(dir, x.Name)
 		if c := x.ConfigMap; c != nil && (c.Optional == nil || !*c.Optional) {
-			if _, ok := (objects{v.node}).ConfigMap("", c.Name); !ok {
+			if _, ok := objects(v).ConfigMap("", c.Name); !ok {
 				return nil, fmt.Errorf("configmap %q not found", c.Name)
 			}
 		}
 		if s := x.Secret; s != nil && (s.Optional == nil || !*s.Optional) {
-			if _, ok := (objects{v.node}).Secret("", s.SecretName); !ok {
+			if _, ok := objects(v).Secret("", s.SecretName); !ok {
 				return nil, fmt.Errorf("secret %q not found", s.SecretName)
 			}
 		}
