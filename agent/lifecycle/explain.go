@@ -197,7 +197,7 @@ func runningWait(m member, a *Attempt) (wait.Cause, string) {
 		return wait.Hook, "its postStart hook has not ended yet"
 	case !m.started(a):
 		return wait.Probe, "its startup probe has not succeeded yet"
-	case m.kind != kindInit && !m.ready(a):
+	case m.kind != kindInit && m.ReadinessProbe != nil && !a.Probed.Ready:
 		return wait.Probe, "its readiness probe does not succeed"
 	}
 	return "", ""

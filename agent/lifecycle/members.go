@@ -192,8 +192,3 @@ func (a *Attempt) begin(kind HookKind, now time.Time) {
 func (m member) started(a *Attempt) bool {
 	return m.settled(a) && (m.StartupProbe == nil || a.Probed.Started)
 }
-
-// ready: it is started and its readiness probe, if any, succeeds.
-func (m member) ready(a *Attempt) bool {
-	return m.started(a) && (m.ReadinessProbe == nil || a.Probed.Ready)
-}
