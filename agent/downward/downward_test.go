@@ -121,10 +121,12 @@ func TestResource(t *testing.T) {
 			{Name: "zero", Resources: v1.ResourceRequirements{Limits: quantities("cpu", "0", "memory", "9223372036854775807")}},
 			{Name: "bare"},
 		},
+		EphemeralContainers: []v1.EphemeralContainer{{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug"}}},
 	}}
 	allocatable := quantities("cpu", "3900m", "memory", "7Gi", "ephemeral-storage", "50Gi", "hugepages-2Mi", "1Gi")
 	for _, c := range []struct{ own, named, resource, divisor, want string }{
 		{"full", "", "limits.cpu", "", "2"},
+		{"debug", "", "limits.cpu", "", "4"},
 		{"full", "", "limits.cpu", "1", "2"},
 		{"full", "", "limits.cpu", "1m", "1500"},
 		{"full", "", "requests.cpu", "", "1"},

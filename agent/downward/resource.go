@@ -14,10 +14,13 @@ import (
 // (default 1: cores and bytes), rounded up. container is meant where ref names
 // none. A limit that is not set is what the node can allocate.
 func Resource(pod *v1.Pod, container string, ref *v1.ResourceFieldSelector, allocatable v1.ResourceList) (string, error) {
+	var c *v1.Container
 	if ref.ContainerName != "" {
 		container = ref.ContainerName
+		c = find(pod, container)
+	} else if c = find(pod, container); c == nil {
+		c = ephemeral(pod, container)
 	}
-	c := find(pod, container)
 	if c == nil {
 		return "", fmt.Errorf("container %s not found", container)
 	}
@@ -47,6 +50,16 @@ func find(pod *v1.Pod, container string) *v1.Container {
 			if list[i].Name == container {
 				return &list[i]
 			}
+		}
+	}
+	return nil
+}
+
+// ephemeral returns an ephemeral container, which can only ask for its own.
+func ephemeral(pod *v1.Pod, name string) *v1.Container {
+	for i := range pod.Spec.EphemeralContainers {
+		if e := &pod.Spec.EphemeralContainers[i]; e.Name == name {
+			return (*v1.Container)(&e.EphemeralContainerCommon)
 		}
 	}
 	return nil

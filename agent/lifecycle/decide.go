@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/davit-agent/davit/agent/lifecycle/restart"
 	"github.com/davit-agent/davit/agent/lifecycle/retry"
 	"github.com/davit-agent/davit/runtime"
 )
@@ -123,7 +124,11 @@ func (p *planner) leaveOld() bool {
 	old := func(m member, a *Attempt) bool {
 		return a.Generation != gen && (m.kind != kindEphemeral || p.f.Sandbox.lost(a))
 	}
-	if p.stop(p.stopRules(why), old) {
+	rules := p.stopRules(why)
+	if p.f.Sandbox.Rounds > 0 { // as kubelet: no preStop hook, and the least time after the signal
+		rules.deadline = p.now
+	}
+	if p.stop(rules, old) {
 		return false
 	}
 	for _, m := range members(p.in.Pod) {
@@ -272,12 +277,7 @@ func (p *planner) create(m member, number uint32, why string) {
 
 // backedOff tells whether m's next attempt has to wait.
 func (p *planner) backedOff(m member, cf ContainerFacts) bool {
-	crash := time.Time{}
-	// Who restarts all of its pod over and over backs off, too; those that were
-	// stopped for it do not.
-	if a := cf.Current; a.in(p.f.Sandbox.Generation) || a != nil && !p.f.Sandbox.lost(a) && a.stopBegan().IsZero() {
-		crash = cf.BackOff.Until
-	}
+	crash := p.f.crashUntil(m)
 	create := p.in.Seen.changes().Create(cf.Failure)
 	if create.After(p.now) {
 		p.wait(create, fmt.Sprintf("creating container %s failed: %s", m.Name, cf.Failure.Message))
@@ -290,6 +290,17 @@ func (p *planner) backedOff(m member, cf ContainerFacts) bool {
 	}
 	p.wait(crash, fmt.Sprintf("back-off %s of container %s", cf.BackOff.Delay, m.Name))
 	return create.After(p.now) || crash.After(p.now)
+}
+
+// crashUntil returns until when m backs off after a crash. Who restarts all of its
+// pod over and over backs off, too; those that are restarted with it do not.
+func (f *Facts) crashUntil(m member) time.Time {
+	cf := f.Containers[m.Name]
+	a := cf.Current
+	if a.in(f.Sandbox.Generation) || a != nil && a.Exit != nil && !f.Sandbox.lost(a) && restart.All(m.Container, a.Exit.Code) {
+		return cf.BackOff.Until
+	}
+	return time.Time{}
 }
 
 // pulling tells whether m's image is being pulled, which ends with a wake.

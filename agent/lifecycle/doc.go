@@ -12,7 +12,7 @@
 //
 // Beside it stand, pure as well, restart (who is run again, and when), retry
 // (failed steps), podstatus (phase and conditions out of container statuses),
-// mutable (what may change of a pod that runs) and wait (the words of waiting).
+// mutable (what may change of a pod that runs) and explain (words for people).
 //
 // There is no context, no clock and no IO here, and no argument is changed; the
 // worker in agent/pods turns the crank:

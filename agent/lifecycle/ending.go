@@ -111,7 +111,7 @@ func restartAll(pod *v1.Pod, f *Facts) {
 	}
 	for _, m := range members(pod) {
 		a := f.Containers[m.Name].Current
-		if a.in(f.Sandbox.Generation) && a.Exit != nil && a.Probed.Failed == nil && restart.All(m.Container, a.Exit.Code) {
+		if a.in(f.Sandbox.Generation) && a.Exit != nil && (a.Probed.Failed == nil || !restart.AfterStop(pod, m.Container)) && restart.All(m.Container, a.Exit.Code) {
 			f.Sandbox.Generation++
 			f.Sandbox.Rounds++
 			return

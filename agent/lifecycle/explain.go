@@ -8,8 +8,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
+	"github.com/davit-agent/davit/agent/lifecycle/explain"
 	"github.com/davit-agent/davit/agent/lifecycle/retry"
-	"github.com/davit-agent/davit/agent/lifecycle/wait"
 )
 
 // Explanation tells why a pod is where it is, what it waits for, what happens
@@ -21,56 +21,19 @@ type Explanation struct {
 	Since time.Time `json:"since,omitzero"`
 	// Waits is what the pod waits for; empty: for nothing. The pod's own come
 	// first, then the containers' in the order of the spec.
-	Waits []wait.Wait `json:"waits,omitempty"`
+	Waits []explain.Wait `json:"waits,omitempty"`
 	// Next is what happens when nothing else does, ordered by time; empty:
 	// nothing until something changes.
-	Next       []Coming               `json:"next,omitempty"`
-	Containers []ContainerExplanation `json:"containers"` // in the order of the spec, init containers first
-	Deletion   *Dying                 `json:"deletion,omitempty"`
-	Evicted    *Eviction              `json:"evicted,omitempty"`
-	Ended      *Ended                 `json:"ended,omitempty"`
-}
-
-// Dying is a deletion under way.
-type Dying struct {
-	Since  time.Time `json:"since"` // it was asked for
-	Until  time.Time `json:"until"` // what runs then is killed
-	Reason string    `json:"reason"`
+	Next       []explain.Coming    `json:"next,omitempty"`
+	Containers []explain.Container `json:"containers"` // in the order of the spec, init containers first
+	Deletion   *explain.Dying      `json:"deletion,omitempty"`
+	Evicted    *Eviction           `json:"evicted,omitempty"`
+	Ended      *Ended              `json:"ended,omitempty"`
 }
 
 // ReasonAdmission is the reason of a sandbox's failure when the pod could not even
 // be accepted.
 const ReasonAdmission = "FailedAdmission"
-
-// Coming is something that will happen.
-type Coming struct {
-	At        time.Time `json:"at"` // not after now: it is due
-	What      string    `json:"what"`
-	Container string    `json:"container,omitempty"`
-}
-
-// ContainerExplanation is the same of one container.
-type ContainerExplanation struct {
-	Name     string    `json:"name"`
-	Kind     string    `json:"kind"`  // container, init container or sidecar
-	State    string    `json:"state"` // waiting, running or terminated
-	Reason   string    `json:"reason,omitempty"`
-	Message  string    `json:"message,omitempty"`
-	Since    time.Time `json:"since,omitzero"` // it runs, or has ended
-	Restarts int32     `json:"restarts,omitempty"`
-	// Ends is how its last attempts ended, newest first; two at most are known.
-	Ends []End `json:"ends,omitempty"`
-}
-
-// End is how one attempt to run a container ended.
-type End struct {
-	Attempt uint32    `json:"attempt"`
-	Code    int32     `json:"code"`
-	Reason  string    `json:"reason"`
-	Message string    `json:"message,omitempty"`
-	Started time.Time `json:"started,omitzero"`
-	At      time.Time `json:"at"`
-}
 
 // Explain tells why the pod is where it is and what happens next.
 func Explain(in Input) Explanation {
@@ -80,10 +43,10 @@ func Explain(in Input) Explanation {
 		Evicted: copyOf(in.Facts.Evicted), Ended: copyOf(in.Facts.Ended),
 	}
 	if d := in.Facts.Deletion; d != nil {
-		e.Deletion = &Dying{Since: d.At, Until: d.At.Add(d.Grace), Reason: d.Reason}
+		e.Deletion = &explain.Dying{Since: d.At, Until: d.At.Add(d.Grace), Reason: d.Reason}
 	}
 	e.Waits = append(waitsOf(in, p.plan.Again), stuck(in)...)
-	if len(e.Waits) == 0 || e.Waits[0].Cause != wait.Admission { // else no plan is carried out
+	if len(e.Waits) == 0 || e.Waits[0].Cause != explain.Admission { // else no plan is carried out
 		e.Next = coming(p, e.Waits)
 	}
 	e.Why = e.why(in.Pod, status)
@@ -91,12 +54,12 @@ func Explain(in Input) Explanation {
 }
 
 // waitsOf returns what the pod and its containers wait for. again is the plan's.
-func waitsOf(in Input, again time.Time) []wait.Wait {
+func waitsOf(in Input, again time.Time) []explain.Wait {
 	f := &in.Facts
 	_, _, over := outcome(in.Pod, f)
 	switch {
 	case in.Seen.RuntimeDown:
-		return []wait.Wait{{Cause: wait.RuntimeDown, Detail: "the container runtime does not answer", Until: again}}
+		return []explain.Wait{{Cause: explain.RuntimeDown, Detail: "the container runtime does not answer", Until: again}}
 	case f.Deletion != nil:
 		return append(stopping(in, again, "the pod is deleted: "+f.Deletion.Reason), failedSignals(in)...)
 	case f.Ended == nil && f.Evicted != nil:
@@ -105,13 +68,13 @@ func waitsOf(in Input, again time.Time) []wait.Wait {
 		return append(stopping(in, again, "the pod is over"), failedSignals(in)...)
 	case f.Sandbox.ReadyAt.IsZero():
 		if x := f.Sandbox.Failure; x != nil && x.Reason == ReasonAdmission {
-			return []wait.Wait{{Cause: wait.Admission, Detail: x.Message}}
+			return []explain.Wait{{Cause: explain.Admission, Detail: x.Message}}
 		} else if x != nil {
-			return []wait.Wait{{Cause: wait.Setup, Detail: x.Message, Tries: x.Count, Until: in.Seen.changes().Setup(x)}}
+			return []explain.Wait{{Cause: explain.Setup, Detail: x.Message, Tries: x.Count, Until: in.Seen.changes().Setup(x)}}
 		}
 		return stopping(in, again, "its sandbox was lost")
 	}
-	var ws []wait.Wait
+	var ws []explain.Wait
 	for _, m := range members(in.Pod) {
 		if w, ok := waitOf(in, m); ok {
 			ws = append(ws, w)
@@ -121,7 +84,7 @@ func waitsOf(in Input, again time.Time) []wait.Wait {
 }
 
 // stopping tells which containers still run that should not.
-func stopping(in Input, until time.Time, why string) []wait.Wait {
+func stopping(in Input, until time.Time, why string) []explain.Wait {
 	var alive []string
 	for _, m := range members(in.Pod) {
 		a := in.Facts.Containers[m.Name].Current
@@ -136,69 +99,69 @@ func stopping(in Input, until time.Time, why string) []wait.Wait {
 	if len(alive) == 0 {
 		return nil
 	}
-	return []wait.Wait{{Cause: wait.Stopping, For: alive, Detail: why, Until: until}}
+	return []explain.Wait{{Cause: explain.Stopping, For: alive, Detail: why, Until: until}}
 }
 
-func failedSignals(in Input) []wait.Wait {
-	var ws []wait.Wait
+func failedSignals(in Input) []explain.Wait {
+	var ws []explain.Wait
 	for _, m := range members(in.Pod) {
 		if cf := in.Facts.Containers[m.Name]; cf.Failure != nil && cf.Current.running() {
-			ws = append(ws, wait.Wait{Cause: wait.Signal, Container: m.Name, Detail: cf.Failure.Message, Tries: cf.Failure.Count, Until: retry.Signal(cf.Failure)})
+			ws = append(ws, explain.Wait{Cause: explain.Signal, Container: m.Name, Detail: cf.Failure.Message, Tries: cf.Failure.Count, Until: retry.Signal(cf.Failure)})
 		}
 	}
 	return ws
 }
 
 // waitOf tells what m waits for, in a pod that should live.
-func waitOf(in Input, m member) (wait.Wait, bool) {
+func waitOf(in Input, m member) (explain.Wait, bool) {
 	f, now := &in.Facts, stamp(in.Now)
 	cf := f.Containers[m.Name]
 	a := cf.Current
-	w := wait.Wait{Container: m.Name}
+	w := explain.Wait{Container: m.Name}
 	if a.running() {
 		w.Cause, w.Detail = runningWait(m, a)
 		return w, w.Cause != ""
 	}
 	if !a.pending() && !wanted(in.Pod, f, m) {
-		return wait.Wait{}, false
+		return explain.Wait{}, false
 	}
 	if how, pulling := in.Seen.Pulling[m.Name]; pulling {
-		w.Cause, w.Detail = wait.Pulling, how
+		w.Cause, w.Detail = explain.Pulling, how
 		return w, true
 	}
 	if x := cf.Failure; x != nil {
 		w.Cause, w.Detail, w.Tries, w.Until = failureCause(x, a), x.Reason+": "+x.Message, x.Count, in.Seen.changes().Create(x)
-		if w.Cause == wait.Start {
+		if w.Cause == explain.Start {
 			w.Until = retry.Start(x)
 		}
 		return w, true
 	}
-	if until := cf.BackOff.Until; a.in(f.Sandbox.Generation) && a.Exit != nil && until.After(now) {
-		w.Cause, w.Until, w.Tries = wait.CrashLoop, until, cf.RestartCount+1
+	if until := f.crashUntil(m); a != nil && a.Exit != nil && until.After(now) {
+		w.Cause, w.Until, w.Tries = explain.CrashLoop, until, cf.RestartCount+1
 		w.Detail = "it " + ended(a.Exit)
 		return w, true
 	}
 	if before, ok := blocker(in, m); ok {
-		w.Cause, w.For = wait.Init, []string{before.Name}
+		w.Cause, w.For = explain.Init, []string{before.Name}
 		w.Detail = fmt.Sprintf("%s %s %s", before.kind, before.Name, progress(f.Containers[before.Name].Current, before.kind))
 		return w, true
 	}
-	return wait.Wait{}, false
+	return explain.Wait{}, false
 }
 
 // runningWait tells what m, which runs, waits for; "": nothing.
-func runningWait(m member, a *Attempt) (wait.Cause, string) {
+func runningWait(m member, a *Attempt) (explain.Cause, string) {
 	switch x := a.Probed.Failed; {
 	case x != nil:
-		return wait.Unhealthy, fmt.Sprintf("it is stopped since its %s probe failed: %s", x.Probe, x.Message)
+		return explain.Unhealthy, "it is stopped: " + x.Message
 	case a.startFailed():
-		return wait.Unhealthy, "it is stopped since its postStart hook failed: " + a.PostStart.Failure
+		return explain.Unhealthy, "it is stopped: " + a.PostStart.Failure
 	case !m.settled(a):
-		return wait.Hook, "its postStart hook has not ended yet"
+		return explain.Hook, "its postStart hook has not ended yet"
 	case !m.started(a):
-		return wait.Probe, "its startup probe has not succeeded yet"
+		return explain.Probe, "its startup probe has not succeeded yet"
 	case m.kind != kindInit && m.ReadinessProbe != nil && !a.Probed.Ready:
-		return wait.Probe, "its readiness probe does not succeed"
+		return explain.Probe, "its readiness probe does not succeed"
 	}
 	return "", ""
 }
@@ -225,20 +188,20 @@ func progress(a *Attempt, k kind) string {
 	return ended(a.Exit)
 }
 
-func failureCause(x *Failure, a *Attempt) wait.Cause {
+func failureCause(x *Failure, a *Attempt) explain.Cause {
 	switch {
 	case x.PullFailed():
-		return wait.PullFailed
+		return explain.PullFailed
 	case x.Reason == retry.ReasonNeverPull:
-		return wait.ImageMissing
+		return explain.ImageMissing
 	case x.Reason == "InvalidImageName":
-		return wait.ImageName
+		return explain.ImageName
 	case x.Reason == "CreateContainerConfigError":
-		return wait.Config
+		return explain.Config
 	case a.pending() && !a.Starting.IsZero():
-		return wait.Start
+		return explain.Start
 	}
-	return wait.Create
+	return explain.Create
 }
 
 // blocker returns the init container or sidecar for which m has to wait.
@@ -273,24 +236,24 @@ func (s Step) Describe() string {
 
 // coming returns what p plans, and what it waits for in terms of what happens
 // then.
-func coming(p *planner, waits []wait.Wait) []Coming {
-	var out []Coming
+func coming(p *planner, waits []explain.Wait) []explain.Coming {
+	var out []explain.Coming
 	for _, s := range p.plan.Steps {
-		out = append(out, Coming{At: p.now, What: s.Describe(), Container: s.Container})
+		out = append(out, explain.Coming{At: p.now, What: s.Describe(), Container: s.Container})
 	}
 	acts := map[time.Time]bool{}
 	for _, w := range waits {
 		if act := w.Act(); act != "" && w.Until.After(p.now) {
-			out = append(out, Coming{At: w.Until, What: act, Container: w.Container})
+			out = append(out, explain.Coming{At: w.Until, What: act, Container: w.Container})
 			acts[w.Until] = true
 		}
 	}
 	for _, t := range p.waits {
 		if !t.until.IsZero() && !acts[t.until] {
-			out = append(out, Coming{At: t.until, What: "the pod is looked at again: " + t.why})
+			out = append(out, explain.Coming{At: t.until, What: "the pod is looked at again: " + t.why})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Coming) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(out, func(a, b explain.Coming) int { return a.At.Compare(b.At) })
 	return out
 }
 
@@ -341,14 +304,14 @@ func (k kind) String() string {
 	return [...]string{"container", "init container", "sidecar", "ephemeral container"}[k]
 }
 
-func explainContainers(in Input, s v1.PodStatus) []ContainerExplanation {
+func explainContainers(in Input, s v1.PodStatus) []explain.Container {
 	byName := map[string]v1.ContainerStatus{}
 	for _, c := range slices.Concat(s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses) {
 		byName[c.Name] = c
 	}
-	out := []ContainerExplanation{}
+	out := []explain.Container{}
 	for _, m := range members(in.Pod) {
-		c := ContainerExplanation{Name: m.Name, Kind: m.kind.String(), Restarts: byName[m.Name].RestartCount}
+		c := explain.Container{Name: m.Name, Kind: m.kind.String(), Restarts: byName[m.Name].RestartCount}
 		switch st := byName[m.Name].State; {
 		case st.Running != nil:
 			c.State, c.Since = "running", st.Running.StartedAt.Time
@@ -360,7 +323,7 @@ func explainContainers(in Input, s v1.PodStatus) []ContainerExplanation {
 		cf := in.Facts.Containers[m.Name]
 		for _, a := range []*Attempt{cf.Current, cf.Last} {
 			if a != nil && a.Exit != nil {
-				c.Ends = append(c.Ends, End{Attempt: a.Number, Code: a.Exit.Code, Reason: a.Exit.Reason, Message: a.Exit.Message, Started: a.StartedAt, At: a.Exit.At})
+				c.Ends = append(c.Ends, explain.End{Attempt: a.Number, Code: a.Exit.Code, Reason: a.Exit.Reason, Message: a.Exit.Message, Started: a.StartedAt, At: a.Exit.At})
 			}
 		}
 		out = append(out, c)

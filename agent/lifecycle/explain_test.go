@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/davit-agent/davit/agent/lifecycle/wait"
+	"github.com/davit-agent/davit/agent/lifecycle/explain"
 )
 
 // inShort is an explanation in a few words: why, the waits, what comes.
@@ -92,14 +92,14 @@ func TestExplainImages(t *testing.T) {
 	failing(OpCreate, "a", errBefore)(w)
 	w.idle()
 	e := Explain(w.input())
-	if len(e.Waits) != 1 || e.Waits[0].Cause != wait.PullFailed || e.Waits[0].Tries != 1 || e.Waits[0].Until.Sub(w.now) != 10*time.Second {
+	if len(e.Waits) != 1 || e.Waits[0].Cause != explain.PullFailed || e.Waits[0].Tries != 1 || e.Waits[0].Until.Sub(w.now) != 10*time.Second {
 		t.Errorf("%+v", e.Waits)
 	}
 	if n := e.Next[len(e.Next)-1]; n.What != "the image of container a is pulled again" || !strings.Contains(e.Why, "container a cannot run: ErrImagePull: ") {
 		t.Errorf("why %q, next %+v", e.Why, e.Next)
 	}
-	for reason, want := range map[string]wait.Cause{
-		"ErrImageNeverPull": wait.ImageMissing, "InvalidImageName": wait.ImageName, "CreateContainerConfigError": wait.Config, "CreateContainerError": wait.Create,
+	for reason, want := range map[string]explain.Cause{
+		"ErrImageNeverPull": explain.ImageMissing, "InvalidImageName": explain.ImageName, "CreateContainerConfigError": explain.Config, "CreateContainerError": explain.Create,
 	} {
 		in := w.input()
 		in.Facts = Apply(in.Pod, in.Facts, Step{Op: OpCreate, Container: "a"}, Result{Reason: reason, Message: "why"}, w.now)
@@ -115,7 +115,7 @@ func TestExplainSetup(t *testing.T) {
 	failing(OpSetup, "", errBefore)(w)
 	w.idle()
 	e := Explain(w.input())
-	if len(e.Waits) != 1 || e.Waits[0].Cause != wait.Setup || e.Waits[0].Until.Sub(w.now) != time.Second ||
+	if len(e.Waits) != 1 || e.Waits[0].Cause != explain.Setup || e.Waits[0].Until.Sub(w.now) != time.Second ||
 		len(e.Next) != 1 || e.Next[0].What != "setting up the pod is tried again, sooner if a ConfigMap or Secret changes" || !strings.HasPrefix(e.Why, "setting up the pod failed: ") {
 		t.Errorf("%+v", e)
 	}
@@ -131,7 +131,7 @@ func TestExplainEnd(t *testing.T) {
 	w.idle()
 	w.pass(10 * time.Second)
 	wantShort(t, w, "the pod is deleted: test; still running: s1, a",
-		"  waits Stopping  for=s1+a tries=0 20s", "  20s what still runs then is killed: s1, a")
+		"  waits Stopping  for=s1+a tries=0 20s", "  20s what still runs then is killed, after 2 s more if it has had no signal yet: s1, a")
 	if d := Explain(w.input()).Deletion; d == nil || d.Until.Sub(d.Since) != 30*time.Second {
 		t.Errorf("deletion %+v", d)
 	}
@@ -151,7 +151,7 @@ func TestExplainEnd(t *testing.T) {
 	w.idle()
 	evicted(w)
 	wantShort(t, w, "the node evicts the pod: too much; still running: a", "  waits Stopping  for=a tries=0 2s",
-		"  0s signal a (attempt 0), for the node evicts the pod", "  2s what still runs then is killed: a")
+		"  0s signal a (attempt 0), for the node evicts the pod", "  2s what still runs then is killed, after 2 s more if it has had no signal yet: a")
 	w.idle()
 	wantShort(t, w, "the pod is over: Evicted: too much")
 }
@@ -178,7 +178,7 @@ func (w *world) checkExplained(in Input, plan Plan) {
 		w.t.Fatalf("the plan looks again at %v, the next that is told: %s", plan.Again, toJSON(e.Next))
 	}
 	for _, x := range e.Waits {
-		if slices.Contains([]wait.Cause{wait.Signal, wait.Hook, wait.Probe, wait.Unhealthy}, x.Cause) {
+		if slices.Contains([]explain.Cause{explain.Signal, explain.Hook, explain.Probe, explain.Unhealthy}, x.Cause) {
 			continue // these are of what runs
 		}
 		if x.Container != "" && in.Facts.Containers[x.Container].Current.running() {

@@ -320,3 +320,75 @@ func TestRestartRules(t *testing.T) {
 		}},
 	})
 }
+
+// debug adds an ephemeral container.
+func debug(w *world) {
+	w.pod.Spec.EphemeralContainers = append(w.pod.Spec.EphemeralContainers,
+		v1.EphemeralContainer{EphemeralContainerCommon: v1.EphemeralContainerCommon{Name: "debug", Image: "debug:1"}})
+}
+
+func restartsAll(c *v1.Container) {
+	no := v1.ContainerRestartPolicyNever
+	c.RestartPolicy = &no
+	c.RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestartAllContainers,
+		ExitCodes: &v1.ContainerRestartRuleOnExitCodes{Operator: v1.ContainerRestartRuleOnExitCodesOpIn, Values: []int32{42}}}}
+}
+
+func TestRounds(t *testing.T) {
+	play(t, []scenario{
+		// Neither what lives through all rounds nor a long grace holds them up.
+		{"beside an ephemeral container", withGrace(with(with(newPod(always, "a", "b"), "a", restartsAll), "b", preStop), 3600), []act{
+			{debug, "setup, create debug/0, start debug/0, create a/0, start a/0, create b/0, start b/0", ""},
+			{exits("a", 42), "stop b/0, remove a/0, remove b/0, create a/1, start a/1, create b/1, start b/1", ""},
+			{all(stubborn("b"), exits("a", 42)), "stop b/1, remove a/1", ""},
+			{after(2 * time.Second), "kill b/1, remove b/1, create b/2, start b/2", "Running a=RestartingAllContainersx1 b=runningx2"},
+			{after(10 * time.Second), "create a/2, start a/2", "Running a=runningx2 b=runningx2"},
+		}},
+		{"a victim in back-off does not wait", with(newPod(always, "a", "b"), "a", restartsAll), []act{
+			{nil, "setup, create a/0, start a/0, create b/0, start b/0", ""},
+			{exits("b", 1), "remove b/0, create b/1, start b/1", ""},
+			{exits("b", 1), "remove b/1", "Running a=running b=CrashLoopBackOffx1"},
+			{exits("a", 42), "remove a/0, create a/1, start a/1, create b/2, start b/2", "Running a=runningx1 b=runningx2"},
+		}},
+	})
+}
+
+func TestRulesAfterAFailedProbe(t *testing.T) {
+	rule := func(c *v1.Container) {
+		no := v1.ContainerRestartPolicyNever
+		c.RestartPolicy, c.LivenessProbe = &no, &v1.Probe{}
+		c.RestartPolicyRules = []v1.ContainerRestartRule{{Action: v1.ContainerRestartRuleActionRestart,
+			ExitCodes: &v1.ContainerRestartRuleOnExitCodes{Operator: v1.ContainerRestartRuleOnExitCodesOpNotIn, Values: []int32{0}}}}
+	}
+	play(t, []scenario{{"count by the exit code", with(newPod(never, "a"), "a", rule), []act{
+		{nil, "setup, create a/0, start a/0", ""},
+		{fails("a", "liveness"), "stop a/0, remove a/0, create a/1, start a/1", "Running a=runningx1"},
+	}}})
+}
+
+func TestGraceOfWhatStopsAlone(t *testing.T) {
+	play(t, []scenario{
+		// kubelet never goes below 2 s from the signal.
+		{"none is two seconds", withGrace(with(newPod(always, "a"), "a", liveness(-1)), 0), []act{
+			{nil, "setup, create a/0, start a/0", ""},
+			{all(stubborn("a"), fails("a", "liveness")), "stop a/0", ""},
+			{after(2 * time.Second), "kill a/0, remove a/0, create a/1, start a/1", ""},
+		}},
+		{"of the last one is the pod's, sidecars included", with(newPod(never, "s:s1", "a"), "a", liveness(-1)), []act{
+			{nil, "setup, create s1/0, start s1/0, create a/0, start a/0", ""},
+			{all(stubborn("a", "s1"), fails("a", "liveness")), "stop a/0", ""},
+			{after(30 * time.Second), "kill a/0, stop s1/0, remove a/0", ""},
+			{after(2 * time.Second), "kill s1/0, remove s1/0, teardown", ""},
+		}},
+	})
+}
+
+// Before its second attempt has started, a container is as it was.
+func TestRestartWithPostStart(t *testing.T) {
+	play(t, []scenario{{"", with(newPod(always, "a"), "a", postStart), []act{
+		{nil, "setup, create a/0, start a/0, postStart a/0", ""},
+		{hookEnds("a", PostStart, ""), "", "Running a=running"},
+		{exits("a", 1), "remove a/0, create a/1, start a/1, postStart a/1", "Running a=Error(1)x1"},
+		{hookEnds("a", PostStart, ""), "", "Running a=runningx1"},
+	}}})
+}

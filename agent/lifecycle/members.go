@@ -73,8 +73,8 @@ func restartable(pod *v1.Pod, m member, a *Attempt) bool {
 		return true
 	case m.kind == kindInit && a.Exit.Code == 0:
 		return false
-	case a.Probed.Failed != nil:
-		return restart.AfterStop(pod, m.Container)
+	case a.Probed.Failed != nil && restart.AfterStop(pod, m.Container):
+		return true
 	}
 	return restart.AfterExit(pod, m.Container, a.Exit.Code)
 }

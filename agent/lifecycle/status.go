@@ -123,7 +123,9 @@ func containerStatus(in Input, m member) v1.ContainerStatus {
 	// Until its postStart hook has succeeded kubelet reports what was before.
 	starting := m.starting(cf.Current) && in.Facts.Deletion == nil && in.Facts.Evicted == nil
 	if starting && cf.Last != nil {
-		at = cf.BackOff.Until.Add(-1)
+		if until := cf.BackOff.Until; !until.IsZero() {
+			at = until.Add(-1)
+		}
 		cf = ContainerFacts{RestartCount: cf.RestartCount, Current: cf.Last, BackOff: cf.BackOff}
 		starting = false
 	}

@@ -11,7 +11,7 @@ import (
 // stopRules tell by when and how containers have to stop.
 type stopRules struct {
 	deadline time.Time // SIGKILL from then on
-	atOnce   bool      // no grace, and no stop signal
+	atOnce   bool      // no stop signal: that was asked for
 	why      string
 }
 
@@ -36,7 +36,7 @@ func (p *planner) stopRules(why string) stopRules {
 		began = p.now
 	}
 	grace := specGrace(p.in.Pod)
-	return stopRules{deadline: began.Add(grace), atOnce: grace <= 0, why: why}
+	return stopRules{deadline: began.Add(grace), why: why}
 }
 
 // endRules are those of a pod that is over: its own grace, or hardly any if the
@@ -88,7 +88,7 @@ func (p *planner) ownRules(m member, a *Attempt) stopRules {
 	if began.IsZero() {
 		began = p.now
 	}
-	return stopRules{deadline: began.Add(grace), atOnce: grace <= 0, why: why}
+	return stopRules{deadline: began.Add(grace), why: why}
 }
 
 // last tells whether m is not started again and no other main container goes on:
@@ -103,19 +103,28 @@ func (p *planner) last(m member) bool {
 	})
 }
 
+// ended tells whether the stop of a was that of its pod: nothing else went on.
+func (p *planner) ended(m member, a *Attempt) bool {
+	t := a.stopBegan()
+	return !t.IsZero() && p.last(m) && !slices.ContainsFunc(mains(p.in.Pod), func(o member) bool {
+		x := p.f.Containers[o.Name].Current
+		return o.Name != m.Name && (x == nil || x.Exit == nil || x.Exit.At.After(t))
+	})
+}
+
 // stopBegan returns when the first hook or stop signal was sent in the sandbox to which
 // the oldest running container belongs; zero: none was.
 func (p *planner) stopBegan() (began time.Time) {
 	var alive bool
 	var gen uint32
 	for _, m := range members(p.in.Pod) {
-		if a := p.f.Containers[m.Name].Current; a.running() && (!alive || a.Generation < gen) {
+		if a := p.f.Containers[m.Name].Current; m.kind != kindEphemeral && a.running() && (!alive || a.Generation < gen) {
 			alive, gen = true, a.Generation
 		}
 	}
 	for _, m := range members(p.in.Pod) {
 		a := p.f.Containers[m.Name].Current
-		if !a.in(gen) || a.stopsAlone() {
+		if !a.in(gen) || a.stopsAlone() && !p.ended(m, a) {
 			continue
 		}
 		if t := a.stopBegan(); !t.IsZero() && (began.IsZero() || t.Before(began)) {

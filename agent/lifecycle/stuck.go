@@ -5,20 +5,20 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 
-	"github.com/davit-agent/davit/agent/lifecycle/wait"
+	"github.com/davit-agent/davit/agent/lifecycle/explain"
 )
 
 // stuck returns what hangs of the pod: containers, in the order they were seen,
 // and the last step of its end that failed.
-func stuck(in Input) []wait.Wait {
-	var ws []wait.Wait
+func stuck(in Input) []explain.Wait {
+	var ws []explain.Wait
 	for _, c := range in.Seen.Containers {
 		if c.Stuck != "" {
-			ws = append(ws, wait.Wait{Cause: wait.Stuck, Container: c.Name, Detail: c.Stuck})
+			ws = append(ws, explain.Wait{Cause: explain.Stuck, Container: c.Name, Detail: c.Stuck})
 		}
 	}
 	if x := in.Facts.Cleanup; x != nil {
-		ws = append(ws, wait.Wait{Cause: wait.Cleanup, Detail: x.Message, Tries: x.Count})
+		ws = append(ws, explain.Wait{Cause: explain.Cleanup, Detail: x.Message, Tries: x.Count})
 	}
 	return ws
 }

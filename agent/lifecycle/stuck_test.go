@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/davit-agent/davit/agent/lifecycle/wait"
+	"github.com/davit-agent/davit/agent/lifecycle/explain"
 )
 
 // What hangs is named in the status and in the explanation, and no longer than
@@ -24,7 +24,7 @@ func TestStuckIsNamed(t *testing.T) {
 		t.Errorf("status says %q, want %q", got, text)
 	}
 	e := Explain(in)
-	if len(e.Waits) != 1 || e.Waits[0].Cause != wait.Stuck || e.Waits[0].Container != "b" || e.Why != text {
+	if len(e.Waits) != 1 || e.Waits[0].Cause != explain.Stuck || e.Waits[0].Container != "b" || e.Why != text {
 		t.Errorf("explained as %q with %+v", e.Why, e.Waits)
 	}
 	if got := Status(w.input()).Message; got != "" {
@@ -46,7 +46,7 @@ func TestCleanupThatFailsIsNamed(t *testing.T) {
 			t.Errorf("%s: status says %q", op, s.Message)
 		}
 		e := Explain(in)
-		if n := len(e.Waits); n == 0 || e.Waits[n-1].Cause != wait.Cleanup || e.Waits[n-1].Tries != 2 || !strings.Contains(e.Waits[n-1].Detail, "unmounting /x") {
+		if n := len(e.Waits); n == 0 || e.Waits[n-1].Cause != explain.Cleanup || e.Waits[n-1].Tries != 2 || !strings.Contains(e.Waits[n-1].Detail, "unmounting /x") {
 			t.Errorf("%s: explained with %+v", op, e.Waits)
 		}
 		if g = Apply(pod, g, step, Result{}, epoch); g.Cleanup != nil {

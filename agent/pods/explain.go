@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/davit-agent/davit/agent/lifecycle"
+	"github.com/davit-agent/davit/agent/lifecycle/explain"
 )
 
 // sight is what a worker looked at last and what it is at. It is published
@@ -44,7 +45,7 @@ func (p *Pods) Explain(uid string) (Explained, bool) {
 	in.Now = stamp(p.d.Now())
 	e := Explained{Explanation: lifecycle.Explain(in), Origin: w.origin, Step: s.step, Began: s.began}
 	if s.step != nil { // it is no longer to come
-		e.Next = slices.DeleteFunc(e.Next, func(c lifecycle.Coming) bool { return c.What == s.step.Describe() })
+		e.Next = slices.DeleteFunc(e.Next, func(c explain.Coming) bool { return c.What == s.step.Describe() })
 	}
 	if d, ok := p.desired(in.Pod.Namespace, in.Pod.Name); ok && (string(d.Pod.UID) != uid || edited(in.Pod, d.Pod)) {
 		e.Successor = string(d.Pod.UID)

@@ -12,7 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/davit-agent/davit/agent/lifecycle"
-	"github.com/davit-agent/davit/agent/lifecycle/wait"
+	"github.com/davit-agent/davit/agent/lifecycle/explain"
 	"github.com/davit-agent/davit/agent/pods/record"
 )
 
@@ -39,7 +39,7 @@ func TestExplain(t *testing.T) {
 		w.await(t, "the pull", func() bool { return w.waiting("u1") == "ContainerCreating: half of it" })
 		synctest.Wait()
 		e := w.explain(t, "u1")
-		if len(e.Waits) != 1 || e.Waits[0].Cause != wait.Pulling || e.Waits[0].Detail != "half of it" || e.Step != nil || e.Successor != "" {
+		if len(e.Waits) != 1 || e.Waits[0].Cause != explain.Pulling || e.Waits[0].Detail != "half of it" || e.Step != nil || e.Successor != "" {
 			t.Errorf("while it pulls: %+v", e)
 		}
 		w.awaitPhase(t, "u1", v1.PodRunning)
@@ -51,7 +51,7 @@ func TestExplain(t *testing.T) {
 		w.want(next)
 		time.Sleep(2 * time.Second) // of 5 s of grace
 		e = w.explain(t, "u1")
-		if len(e.Waits) != 1 || e.Waits[0].Cause != wait.Stopping || !slices.Equal(e.Waits[0].For, []string{"a"}) || e.Successor != "u2" {
+		if len(e.Waits) != 1 || e.Waits[0].Cause != explain.Stopping || !slices.Equal(e.Waits[0].For, []string{"a"}) || e.Successor != "u2" {
 			t.Errorf("while it stops: %+v", e)
 		}
 		if left := time.Until(e.Next[0].At); left > 3*time.Second || left < 2*time.Second {
@@ -90,7 +90,7 @@ func TestExplainFailures(t *testing.T) {
 		w.want(toolPod("none", "u1"))
 		time.Sleep(time.Minute)
 		e := w.explain(t, "u1")
-		if len(e.Waits) != 1 || e.Waits[0].Cause != wait.Admission || len(e.Next) != 0 || !strings.HasPrefix(e.Why, "the node cannot take the pod on, ") {
+		if len(e.Waits) != 1 || e.Waits[0].Cause != explain.Admission || len(e.Next) != 0 || !strings.HasPrefix(e.Why, "the node cannot take the pod on, ") {
 			t.Errorf("without an address: %+v", e)
 		}
 	})
@@ -100,7 +100,7 @@ func TestExplainFailures(t *testing.T) {
 		w.await(t, "the back-off", func() bool { return strings.HasPrefix(w.waiting("u1"), "CrashLoopBackOff") })
 		synctest.Wait()
 		e := w.explain(t, "u1")
-		if len(e.Waits) != 1 || e.Waits[0].Cause != wait.CrashLoop || len(e.Next) != 1 || e.Containers[0].Ends[0].Code != 3 {
+		if len(e.Waits) != 1 || e.Waits[0].Cause != explain.CrashLoop || len(e.Next) != 1 || e.Containers[0].Ends[0].Code != 3 {
 			t.Errorf("in a crash loop: %+v", e)
 		}
 	})

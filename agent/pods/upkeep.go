@@ -27,12 +27,20 @@ type upkeep struct {
 	probed  bool      // what probes have come to has changed and is not on record yet
 }
 
-// healthChanged tells whether what probes have come to differs between two states
-// of a pod.
+// over tells whether a hook has ended.
+func over(h *lifecycle.Hook) bool { return h != nil && !h.Ended.IsZero() }
+
+// healthChanged tells whether what probes and hooks have come to differs between
+// two states of a pod.
 func healthChanged(a, b lifecycle.Facts) bool {
 	for name, cf := range b.Containers {
 		before, now := a.Containers[name].Current, cf.Current
-		if now != nil && before != nil && now.ID == before.ID && (now.Probed.Started != before.Probed.Started || now.Probed.Ready != before.Probed.Ready) {
+		if now == nil || before == nil || now.ID != before.ID {
+			continue
+		}
+		x, y := before.Probed, now.Probed
+		if x.Started != y.Started || x.Ready != y.Ready || (x.Failed == nil) != (y.Failed == nil) ||
+			over(before.PostStart) != over(now.PostStart) || over(before.PreStop) != over(now.PreStop) {
 			return true
 		}
 	}

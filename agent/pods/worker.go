@@ -120,8 +120,9 @@ func (w *worker) turn(ctx context.Context) (next time.Time, gone bool) {
 		if w.upkeep.probed { // nobody may hear of what the next process would not know
 			if err := w.flush(); err != nil {
 				w.log.Warn("cannot record what probes have come to", "err", err)
+			} else {
+				w.upkeep.probed = false
 			}
-			w.upkeep.probed = false
 		}
 		w.report(in)
 		w.looked()
@@ -278,7 +279,11 @@ func (w *worker) noteDeletion(now time.Time) {
 	default:
 		reason = "the source no longer has the pod"
 	}
+	before := w.facts.Deletion
 	w.facts = lifecycle.RequestDeletion(w.facts, grace, reason, now)
+	if before != nil && *before == *w.facts.Deletion {
+		return
+	}
 	w.log.Info("pod is to be deleted", "why", reason, "origin", w.origin, "grace", grace)
 }
 

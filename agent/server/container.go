@@ -62,7 +62,7 @@ func choices(mains, inits []string) string {
 
 // statusOf returns the status of a container of the pod.
 func statusOf(pod *v1.Pod, name string) (v1.ContainerStatus, bool) {
-	for _, list := range [][]v1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses} {
+	for _, list := range [][]v1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses, pod.Status.EphemeralContainerStatuses} {
 		for _, c := range list {
 			if c.Name == name {
 				return c, true

@@ -92,7 +92,7 @@ func imageUsers(pods []*v1.Pod) map[string][]string {
 	users := map[string][]string{}
 	for _, p := range pods {
 		name := p.Namespace + "/" + p.Name
-		for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses, p.Status.EphemeralContainerStatuses) {
 			if id := c.ImageID; id != "" && !slices.Contains(users[id], name) {
 				users[id] = append(users[id], name)
 			}

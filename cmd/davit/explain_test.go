@@ -9,7 +9,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 
 	"github.com/davit-agent/davit/agent/lifecycle"
-	"github.com/davit-agent/davit/agent/lifecycle/wait"
+	"github.com/davit-agent/davit/agent/lifecycle/explain"
 	"github.com/davit-agent/davit/agent/server/wire"
 	"github.com/davit-agent/davit/cmd/davit/printer"
 )
@@ -29,14 +29,14 @@ func TestExplainText(t *testing.T) {
 	}{
 		{wire.Explanation{Namespace: "default", Name: "web-n1", UID: "u1", Origin: "/m/web.yaml", Pod: &lifecycle.Explanation{
 			Phase: v1.PodRunning, Since: ago(time.Hour), Why: "container app does not keep running: it ended with code 1 (Error): no\x1b[2J",
-			Containers: []lifecycle.ContainerExplanation{
-				{Name: "migrate", Kind: "init container", State: "terminated", Reason: "Completed", Ends: []lifecycle.End{{Reason: "Completed", Started: ago(59 * time.Minute), At: ago(58 * time.Minute)}}},
-				{Name: "app", Kind: "container", State: "waiting", Reason: "CrashLoopBackOff", Restarts: 3, Ends: []lifecycle.End{
+			Containers: []explain.Container{
+				{Name: "migrate", Kind: "init container", State: "terminated", Reason: "Completed", Ends: []explain.End{{Reason: "Completed", Started: ago(59 * time.Minute), At: ago(58 * time.Minute)}}},
+				{Name: "app", Kind: "container", State: "waiting", Reason: "CrashLoopBackOff", Restarts: 3, Ends: []explain.End{
 					{Attempt: 3, Code: 1, Reason: "Error", Message: "no\x1b[2J", Started: ago(40 * time.Second), At: ago(29 * time.Second)}, {Attempt: 2, Code: 2, Reason: "Error", At: ago(70 * time.Second)}}},
 				{Name: "side", Kind: "container", State: "running", Since: ago(50 * time.Minute)},
 			},
-			Waits: []wait.Wait{{Cause: wait.CrashLoop, Container: "app", Detail: "it ended with code 1 (Error)", Tries: 4, Until: now.Add(11500 * time.Millisecond)}},
-			Next:  []lifecycle.Coming{{At: now.Add(11500 * time.Millisecond), What: "container app is started again", Container: "app"}},
+			Waits: []explain.Wait{{Cause: explain.CrashLoop, Container: "app", Detail: "it ended with code 1 (Error)", Tries: 4, Until: now.Add(11500 * time.Millisecond)}},
+			Next:  []explain.Coming{{At: now.Add(11500 * time.Millisecond), What: "container app is started again", Container: "app"}},
 		}}, `Pod:    default/web-n1 (uid u1)
 From:   /m/web.yaml
 Phase:  Running, on this node for 60m
@@ -58,9 +58,9 @@ Next:
 `},
 		{wire.Explanation{Namespace: "default", Name: "web-n1", UID: "u1", Successor: "u2", Pod: &lifecycle.Explanation{
 			Phase: v1.PodRunning, Why: "the pod is deleted: x; still running: a",
-			Containers: []lifecycle.ContainerExplanation{{Name: "a", Kind: "container", State: "running", Since: ago(time.Minute)}},
-			Waits:      []wait.Wait{{Cause: wait.Stopping, For: []string{"a"}, Detail: "the pod is deleted: x", Until: now.Add(20 * time.Second)}},
-			Next:       []lifecycle.Coming{{At: now, What: "signal a"}, {At: now.Add(20 * time.Second), What: "a is killed"}}},
+			Containers: []explain.Container{{Name: "a", Kind: "container", State: "running", Since: ago(time.Minute)}},
+			Waits:      []explain.Wait{{Cause: explain.Stopping, For: []string{"a"}, Detail: "the pod is deleted: x", Until: now.Add(20 * time.Second)}},
+			Next:       []explain.Coming{{At: now, What: "signal a"}, {At: now.Add(20 * time.Second), What: "a is killed"}}},
 			Doing: &wire.Doing{What: "signal a (attempt 0)", Since: ago(3 * time.Second)}}, `Pod:    default/web-n1 (uid u1)
 Phase:  Running
 Why:    the pod is deleted: x; still running: a

@@ -1,7 +1,7 @@
-// Package wait has the words for what a pod or container waits for: what davit
-// explains to people and programs. It is pure; package lifecycle finds out which
+// Package explain has the words in which davit tells people and programs why a pod
+// is where it is: what it waits for, and what comes. It is pure; package lifecycle finds out which
 // of them hold.
-package wait
+package explain
 
 import (
 	"fmt"
@@ -53,7 +53,7 @@ func (w Wait) Act() string {
 	case RuntimeDown:
 		return "the container runtime is asked again"
 	case Stopping:
-		return "what still runs then is killed: " + strings.Join(w.For, ", ")
+		return "what still runs then is killed, after 2 s more if it has had no signal yet: " + strings.Join(w.For, ", ")
 	case Setup:
 		return "setting up the pod is tried again" + whenChanged
 	case PullFailed:
@@ -103,4 +103,41 @@ func (w Wait) Sentence() string {
 		return who + " is not ready: " + w.Detail
 	}
 	return who + " cannot run: " + w.Detail
+}
+
+// Dying is a deletion under way.
+type Dying struct {
+	Since  time.Time `json:"since"` // it was asked for
+	Until  time.Time `json:"until"` // what runs then is killed
+	Reason string    `json:"reason"`
+}
+
+// Coming is something that will happen.
+type Coming struct {
+	At        time.Time `json:"at"` // not after now: it is due
+	What      string    `json:"what"`
+	Container string    `json:"container,omitempty"`
+}
+
+// Container is what is told of one container.
+type Container struct {
+	Name     string    `json:"name"`
+	Kind     string    `json:"kind"`  // container, init container or sidecar
+	State    string    `json:"state"` // waiting, running or terminated
+	Reason   string    `json:"reason,omitempty"`
+	Message  string    `json:"message,omitempty"`
+	Since    time.Time `json:"since,omitzero"` // it runs, or has ended
+	Restarts int32     `json:"restarts,omitempty"`
+	// Ends is how its last attempts ended, newest first; two at most are known.
+	Ends []End `json:"ends,omitempty"`
+}
+
+// End is how one attempt to run a container ended.
+type End struct {
+	Attempt uint32    `json:"attempt"`
+	Code    int32     `json:"code"`
+	Reason  string    `json:"reason"`
+	Message string    `json:"message,omitempty"`
+	Started time.Time `json:"started,omitzero"`
+	At      time.Time `json:"at"`
 }
