@@ -74,7 +74,7 @@
 //   - All within one grace: main and init containers get the stop signal at
 //     once, sidecars one by one in reverse order when no main container runs,
 //     or at the deadline. From the stop signal to SIGKILL there are at least
-//     2 s, kubelet's minimum. Grace 0 means SIGKILL at once.
+//     2 s, kubelet's minimum. A deletion with grace 0 means SIGKILL at once.
 //
 // # Where Status knows better, or less, than kubelet
 //
