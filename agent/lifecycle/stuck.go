@@ -23,6 +23,9 @@ func stuck(in Input) []explain.Wait {
 	return ws
 }
 
+// reasonStuck is davit's own: kubelet has no word for it.
+const reasonStuck = "TeardownStuck"
+
 // setStuck tells of it where the status has no other message: kubelet has no
 // place for it.
 func setStuck(in Input, s *v1.PodStatus) {
@@ -35,4 +38,7 @@ func setStuck(in Input, s *v1.PodStatus) {
 		texts[i] = w.Sentence()
 	}
 	s.Message = strings.Join(texts, "; ")
+	if f := &in.Facts; s.Reason == "" && (f.Deletion != nil || f.Ended != nil || f.Evicted != nil) {
+		s.Reason = reasonStuck
+	}
 }

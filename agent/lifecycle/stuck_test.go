@@ -42,8 +42,8 @@ func TestCleanupThatFailsIsNamed(t *testing.T) {
 		g := Apply(pod, f, step, failure, epoch)
 		g = Apply(pod, g, step, failure, epoch.Add(time.Second))
 		in := Input{Pod: pod, Facts: g, Now: epoch.Add(time.Second)}
-		if s := Status(in); s.Message != "the pod cannot be cleaned up: unmounting /x hangs" {
-			t.Errorf("%s: status says %q", op, s.Message)
+		if s := Status(in); s.Message != "the pod cannot be cleaned up: unmounting /x hangs" || s.Reason != "TeardownStuck" {
+			t.Errorf("%s: status says %s: %q", op, s.Reason, s.Message)
 		}
 		e := Explain(in)
 		if n := len(e.Waits); n == 0 || e.Waits[n-1].Cause != explain.Cleanup || e.Waits[n-1].Tries != 2 || !strings.Contains(e.Waits[n-1].Detail, "unmounting /x") {
