@@ -392,3 +392,29 @@ func TestRestartWithPostStart(t *testing.T) {
 		{hookEnds("a", PostStart, ""), "", "Running a=runningx1"},
 	}}})
 }
+
+// An agent that dies between making an attempt and starting it leaves the status
+// as it was.
+func TestRestartCutBeforeItsStart(t *testing.T) {
+	w := up(t, always, "a")
+	w.exits("a", 1)
+	cut := false
+	w.fault = func(s Step) fault {
+		if s.Op == OpStart && !cut {
+			cut = true
+			return crashBefore
+		}
+		return fine
+	}
+	for !cut {
+		w.turn()
+	}
+	w.facts = Observe(w.pod, w.facts, w.seen(), w.now)
+	if got, want := look(w.report()), "Running a=Error(1)x1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	w.idle()
+	if got, want := look(w.report()), "Running a=runningx1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -120,8 +120,9 @@ func setAddresses(pod *v1.Pod, f *Facts, s *v1.PodStatus) {
 // containerStatus returns the status of m.
 func containerStatus(in Input, m member) v1.ContainerStatus {
 	cf, at := in.Facts.Containers[m.Name], stamp(in.Now)
-	// Until its postStart hook has succeeded kubelet reports what was before.
-	starting := m.starting(cf.Current) && in.Facts.Deletion == nil && in.Facts.Evicted == nil
+	// Until it runs and its postStart hook has succeeded kubelet reports what was
+	// before.
+	starting := (m.starting(cf.Current) || cf.Current.pending() && cf.Failure == nil) && in.Facts.Deletion == nil && in.Facts.Evicted == nil
 	if starting && cf.Last != nil {
 		if until := cf.BackOff.Until; !until.IsZero() {
 			at = until.Add(-1)
