@@ -97,7 +97,7 @@ func New(cfg Config, version wire.Version, log *slog.Logger) (a *Agent, err erro
 	if a.pods, err = a.newPods(m, arrived); err != nil {
 		return nil, err
 	}
-	node, err := newNodeInfo(cfg, version.Version, a.health, a.kernel.runtime.Version)
+	node, err := newNodeInfo(cfg, a.kernel.resources, version.Version, a.health, a.kernel.runtime.Version)
 	if err != nil {
 		return nil, err
 	}

@@ -33,16 +33,12 @@ type nodeInfo struct {
 }
 
 // newNodeInfo reads what does not change.
-func newNodeInfo(cfg Config, version string, health func() error, runtimeVersion func(context.Context) (string, error)) (*nodeInfo, error) {
+func newNodeInfo(cfg Config, res *resources, version string, health func() error, runtimeVersion func(context.Context) (string, error)) (*nodeInfo, error) {
 	node, err := facts.Read()
 	if err != nil {
 		return nil, err
 	}
 	boot, err := record.BootID()
-	if err != nil {
-		return nil, err
-	}
-	res, err := readResources(cfg)
 	if err != nil {
 		return nil, err
 	}

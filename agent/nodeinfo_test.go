@@ -25,7 +25,11 @@ func TestNodeInfo(t *testing.T) {
 		}
 		return "v2.2.3", nil
 	}
-	info, err := newNodeInfo(*cfg, "v9", func() error { return sick }, versions)
+	res, err := readResources(*cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := newNodeInfo(*cfg, res, "v9", func() error { return sick }, versions)
 	if err != nil {
 		t.Fatal(err)
 	}

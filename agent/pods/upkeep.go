@@ -24,7 +24,10 @@ type upkeep struct {
 	again   time.Time // when to try that again; zero: it worked
 	objects change    // of Objects, as the worker noticed it
 	images  change    // of Images
-	probed  bool      // what probes have come to has changed and is not on record yet
+	// followed is what the source had of the pod when that was last looked at: it
+	// hands out another one when something changes.
+	followed *v1.Pod
+	probed   bool // what probes have come to has changed and is not on record yet
 }
 
 // over tells whether a hook has ended.

@@ -290,11 +290,12 @@ func (w *worker) noteDeletion(now time.Time) {
 // follow takes over what may change of a pod that runs.
 func (w *worker) follow() {
 	want, ok := w.p.d.Source.Get(w.uid)
-	if !ok || edited(w.pod, want.Pod) {
+	if !ok || want.Pod == w.pod || want.Pod == w.upkeep.followed || edited(w.pod, want.Pod) {
 		return
 	}
 	pod, changed := mutable.Merge(w.pod, want.Pod)
 	if !changed {
+		w.upkeep.followed = want.Pod
 		return
 	}
 	if err := w.p.store.SavePod(record.Entry{UID: w.uid, Pod: pod, Origin: w.origin}); err != nil {
@@ -304,6 +305,7 @@ func (w *worker) follow() {
 	w.p.mu.Lock()
 	w.pod = pod
 	w.p.mu.Unlock()
+	w.upkeep.followed = want.Pod
 	w.log.Info("the pod's spec has changed")
 }
 

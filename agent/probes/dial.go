@@ -3,7 +3,6 @@ package probes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -11,8 +10,7 @@ import (
 	"sync"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
+	"github.com/davit-agent/davit/agent/handler"
 )
 
 // line dials for one try of a probe, and remembers an error that is not the
@@ -34,35 +32,13 @@ func (l *line) broken() error {
 	return l.fault
 }
 
-// dial connects to "host:port" from inside the pod. Errors are worded as those
-// of Go's own dialer, which are what kubelet shows.
+// dial connects to "host:port" from inside the pod.
 func (l *line) dial(ctx context.Context, _, address string) (net.Conn, error) {
-	host, portText, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.AddrError{Err: "invalid port", Addr: portText}}
-	}
-	addrs := []netip.Addr{}
-	if addr, err := netip.ParseAddr(host); err == nil {
-		addrs = append(addrs, addr)
-	} else if addrs, err = l.p.cfg.Lookup(ctx, host); err != nil {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
-	}
-	err = &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
-	for i, addr := range addrs {
-		to := netip.AddrPortFrom(addr.Unmap(), uint16(port))
-		conn, failure := l.p.cfg.Dial.Dial(ctx, l.uid, to)
-		if failure == nil {
-			return conn, nil
-		}
-		if i == 0 { // of several addresses the first one's error is told
-			err = l.explain(ctx, to, failure)
-		}
-	}
-	return nil, err
+	return handler.Line{Lookup: l.p.cfg.Lookup, Connect: l.connect, Explain: l.explain}.Dial(ctx, address)
+}
+
+func (l *line) connect(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	return l.p.cfg.Dial.Dial(ctx, l.uid, to)
 }
 
 // explain words an error of a Dialer, and remembers it if it is not the other
@@ -98,32 +74,8 @@ func (s subject) hostOf(named string) (string, error) {
 	return s.ip.String(), nil
 }
 
-// portOf is a port by its number or by the name that the container gives it. The
-// errors are kubelet's, the odd one too.
-func portOf(port intstr.IntOrString, c *v1.Container) (int, error) {
-	n := int(port.IntVal)
-	if port.Type == intstr.String {
-		n = -1
-		for _, p := range c.Ports {
-			if p.Name == port.StrVal {
-				n = int(p.ContainerPort)
-			}
-		}
-		if n < 0 {
-			var err error
-			if n, err = strconv.Atoi(port.StrVal); err != nil {
-				return 0, err
-			}
-		}
-	}
-	if n < 1 || n > 65535 {
-		return 0, fmt.Errorf("invalid port number: %d", n)
-	}
-	return n, nil
-}
-
 func (p *Prober) tcp(ctx context.Context, s subject, timeout time.Duration) answer {
-	port, err := portOf(s.spec.TCPSocket.Port, s.container)
+	port, err := handler.Port(s.spec.TCPSocket.Port, s.container)
 	if err != nil {
 		return broken(err)
 	}

@@ -3,17 +3,12 @@ package probes
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
+	"github.com/davit-agent/davit/agent/handler"
 )
 
 // request is the request of an httpGet probe.
@@ -23,57 +18,7 @@ func (s subject) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := portOf(get.Port, s.container)
-	if err != nil {
-		return nil, err
-	}
-	// The path may carry a query. What does not parse is sent as it is.
-	target, err := url.Parse(get.Path)
-	if err != nil {
-		target = &url.URL{Path: get.Path}
-	}
-	target.Scheme = strings.ToLower(string(get.Scheme))
-	if target.Scheme == "" {
-		target.Scheme = "http"
-	}
-	target.Host = net.JoinHostPort(host, strconv.Itoa(port))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header = headers(get.HTTPHeaders, "kube-probe/"+version)
-	req.Host = req.Header.Get("Host")
-	return req, nil
-}
-
-// headers adds what is always sent, unless the pod says otherwise; an empty
-// Accept or User-Agent means none.
-func headers(list []v1.HTTPHeader, agent string) http.Header {
-	h := http.Header{}
-	for _, header := range list {
-		h.Add(header.Name, header.Value)
-	}
-	if _, ok := h["User-Agent"]; !ok {
-		h.Set("User-Agent", agent)
-	}
-	if _, ok := h["Accept"]; !ok {
-		h.Set("Accept", "*/*")
-	} else if h.Get("Accept") == "" {
-		h.Del("Accept")
-	}
-	return h
-}
-
-// redirect follows up to ten redirects as long as they stay with the host; ports
-// and schemes may change. One to elsewhere is the answer.
-func redirect(req *http.Request, via []*http.Request) error {
-	if req.URL.Hostname() != via[0].URL.Hostname() {
-		return http.ErrUseLastResponse
-	}
-	if len(via) >= 10 {
-		return errors.New("stopped after 10 redirects")
-	}
-	return nil
+	return handler.Request(ctx, get, s.container, host, "kube-probe/"+version)
 }
 
 func (p *Prober) http(ctx context.Context, s subject, timeout time.Duration) answer {
@@ -85,7 +30,7 @@ func (p *Prober) http(ctx context.Context, s subject, timeout time.Duration) ans
 	client := &http.Client{
 		// The client's own limit, not the context's: that is what the messages say.
 		Timeout:       timeout,
-		CheckRedirect: redirect,
+		CheckRedirect: handler.Redirect,
 		Transport: &http.Transport{
 			DialContext:         l.dial,
 			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // as documented for probes

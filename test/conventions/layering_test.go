@@ -45,7 +45,7 @@ func agentRooms(pkgs []listed) []string {
 	for _, p := range pkgs {
 		if room, ok := strings.CutPrefix(short(p.ImportPath), "agent/"); ok {
 			room, _, _ = strings.Cut(room, "/")
-			rooms[room] = !slices.Contains([]string{"lifecycle", "podspec", "downward", "containerenv"}, room)
+			rooms[room] = !slices.Contains([]string{"lifecycle", "podspec", "downward", "containerenv", "handler"}, room)
 		}
 	}
 	maps.DeleteFunc(rooms, func(_ string, concrete bool) bool { return !concrete })
@@ -88,6 +88,8 @@ func layering(pkgs []listed) []edge {
 			reason: "lifecycle decides on values: of the contract it knows the types"},
 		{from: []string{"@agent/downward"}, to: []string{"@"}, except: []string{"@agent/downward"},
 			reason: "the downward API reads a pod and nothing else"},
+		{from: []string{"@agent/handler"}, to: []string{"@"}, except: []string{"@agent/handler"},
+			reason: "how a handler's request is made follows from the handler alone"},
 		{from: []string{"@agent/containerenv"}, to: []string{"@"}, except: []string{"@agent/containerenv", "@agent/downward", "@runtime/oci"},
 			reason: "a container's environment follows from objects that are passed in"},
 		{from: []string{"@runtime!"}, to: []string{"@"}, reason: "the contract depends on nobody who keeps it"},
@@ -105,7 +107,7 @@ func layering(pkgs []listed) []edge {
 	}
 	for _, room := range agentRooms(pkgs) {
 		edges = append(edges, edge{from: []string{"@agent/" + room}, to: []string{"@"},
-			except: []string{"@agent/" + room, "@agent/lifecycle", "@agent/podspec", "@agent/downward", "@agent/containerenv",
+			except: []string{"@agent/" + room, "@agent/lifecycle", "@agent/podspec", "@agent/downward", "@agent/containerenv", "@agent/handler",
 				"@runtime!", "@runtime/oci", "@runtime/cgroup/qos", "@runtime/logs/cri"},
 			reason: "agent's rooms declare the interfaces they need and never name a sibling, so that each can be read and tested alone"})
 	}
