@@ -70,8 +70,13 @@ func execTerminal(t *testing.T, n *node.Node) {
 	tty := newTerminal(t)
 	tty.resize(33, 101)
 	c := begin(t, n, tty.attach, "exec", "-it", "box", "--", "sh")
-	tty.types("stty size\n")
-	tty.out.await(t, "33 101")
+	testbed.Poll(t, patience, func() string { // the size comes after the shell has started
+		tty.types("stty size\n")
+		if strings.Contains(tty.out.String(), "33 101") {
+			return ""
+		}
+		return "no size in " + tailOf(tty.out.String())
+	})
 	if !tty.raw() {
 		t.Error("the terminal is not in raw mode")
 	}
